@@ -1,0 +1,22 @@
+;; Accessors of the one guest memory that ring code sees (see guest.ts).
+(module
+  (import "guest" "memory" (memory $guest i64 1 262144 shared))
+
+  (func (export "loadAtomic16") (param $address i64) (result i32)
+    (i32.atomic.load16_u $guest (local.get $address)))
+  (func (export "storeAtomic16") (param $address i64) (param $value i32)
+    (i32.atomic.store16 $guest (local.get $address) (local.get $value)))
+  (func (export "load8") (param $address i64) (result i32)
+    (i32.load8_u $guest (local.get $address)))
+  (func (export "load16") (param $address i64) (result i32)
+    (i32.load16_u $guest align=1 (local.get $address)))
+  (func (export "store16") (param $address i64) (param $value i32)
+    (i32.store16 $guest align=1 (local.get $address) (local.get $value)))
+  (func (export "load32") (param $address i64) (result i32)
+    (i32.load $guest align=1 (local.get $address)))
+  (func (export "load64") (param $address i64) (result i64)
+    (i64.load $guest align=1 (local.get $address)))
+  (func (export "store64") (param $address i64) (param $value i64)
+    (i64.store $guest align=1 (local.get $address) (local.get $value)))
+  (func (export "load128") (param $address i64) (result v128)
+    (v128.load $guest align=1 (local.get $address))))

@@ -1,0 +1,64 @@
+/**
+ * Where the records of the state memory are. Addresses are bytes in state memory.
+ */
+import {
+  BRIDGE_BYTES,
+  BRIDGES,
+  C_RING_FAULTS,
+  COUNTER_BLOCK_BYTES,
+  COUNTERS,
+  MAX_PORTS,
+  PORT_BYTES,
+  PORTS,
+  RING_BYTES,
+  RING_FAULT,
+  RINGS,
+  RINGS_PER_PORT,
+  WORKER_BYTES,
+  WORKERS,
+} from "../state_layout.ts";
+import * as guest from "./guest.ts";
+
+/** The record of port `port`. */
+export function portAt(port: u32): u32 {
+  return PORTS + port * PORT_BYTES;
+}
+
+/** The record of ring `ring` (port * RINGS_PER_PORT + vring index). */
+export function ringAt(ring: u32): u32 {
+  return RINGS + ring * RING_BYTES;
+}
+
+/** The port that ring `ring` belongs to. */
+export function portOfRing(ring: u32): u32 {
+  return ring / RINGS_PER_PORT;
+}
+
+/** The record of Worker `worker`. */
+export function workerAt(worker: u32): u32 {
+  return WORKERS + worker * WORKER_BYTES;
+}
+
+/** The record of bridge `bridge`. */
+export function bridgeAt(bridge: u32): u32 {
+  return BRIDGES + bridge * BRIDGE_BYTES;
+}
+
+/** Adds to a counter of `port`; only Worker `worker` writes there, so no atomics are needed. */
+export function count(worker: u32, port: u32, counter: u32, amount: u64): void {
+  const at = COUNTERS + (worker * MAX_PORTS + port) * COUNTER_BLOCK_BYTES + counter;
+  store<u64>(at, load<u64>(at) + amount);
+}
+
+/** Quarantines a ring (answer R2): no Worker touches it until it is started anew. */
+export function breakRing(worker: u32, ring: u32, fault: u32): void {
+  store<u32>(ringAt(ring) + RING_FAULT, fault);
+  count(worker, portOfRing(ring), C_RING_FAULTS, 1);
+}
+
+/** Copies bytes from guest memory into state memory: exactly `length`, for short and rare pieces. */
+export function copyToState(to: u32, from: u64, length: u32): void {
+  let done: u32 = 0;
+  for (; done + 8 <= length; done += 8) store<u64>(to + done, guest.load64(from + done));
+  for (; done < length; done++) store<u8>(to + done, <u8> guest.load8(from + done));
+}

@@ -1,0 +1,104 @@
+/**
+ * Builds the data plane: AssemblyScript and accessors to two WebAssembly modules.
+ *
+ * AssemblyScript knows one 32-bit memory, the state memory. Guest memory is reached through imported
+ * accessors; they are written as WebAssembly text with 64-bit memories, merged into the module and
+ * inlined away. The result is committed, so users need no compiler.
+ *
+ * `deno task build` writes the modules; `deno task build --check` only compares them with a fresh
+ * build and exits 1 when a byte differs.
+ *
+ * @module
+ */
+import asc from "assemblyscript/asc";
+import binaryen from "binaryen";
+import { Buffer } from "node:buffer";
+import { STATE_PAGES } from "./state.ts";
+
+interface ModuleSource {
+  /** The module's name: the entry file in `assembly/` and the built file. */
+  readonly name: string;
+  /** The accessor text in `assembly/`, and the module name it is imported under. */
+  readonly accessors: string;
+}
+
+const MODULES: readonly ModuleSource[] = [
+  { name: "ring", accessors: "guest" },
+  { name: "copy", accessors: "transfer" },
+];
+const HERE = import.meta.dirname!;
+
+if (import.meta.main) {
+  const isCheck = Deno.args.includes("--check");
+  let differs = false;
+  for (const source of MODULES) {
+    const built = await build(source);
+    const path = `${HERE}/${source.name}.wasm`;
+    if (!isCheck) {
+      await Deno.writeFile(path, built);
+      console.log(`${source.name}.wasm  ${built.length} bytes`);
+    } else if (Buffer.compare(built, await Deno.readFile(path)) !== 0) {
+      console.error(`${source.name}.wasm is not what its sources build: run deno task build`);
+      differs = true;
+    }
+  }
+  if (differs) Deno.exit(1);
+}
+
+async function build({ name, accessors }: ModuleSource): Promise<Uint8Array> {
+  const folder = await Deno.makeTempDir({ prefix: "labswitch-build-" });
+  try {
+    await compile(name, `${folder}/main.wasm`);
+    await assemble(accessors, `${folder}/accessors.wasm`);
+    await merge(folder, accessors);
+    return optimise(await Deno.readFile(`${folder}/merged.wasm`), accessors);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function compile(name: string, output: string): Promise<void> {
+  const { error, stderr } = await asc.main([
+    `${HERE}/assembly/${name}.ts`,
+    ...["--outFile", output, "--runtime", "stub", "--noAssert", "-O3", "--converge"],
+    ...["--importMemory", "--sharedMemory", "--enable", "threads,simd,bulk-memory"],
+    ...["--initialMemory", `${STATE_PAGES}`, "--maximumMemory", `${STATE_PAGES}`],
+  ]);
+  if (error !== null) throw new Error(`Cannot compile ${name}.ts: ${stderr}`);
+}
+
+async function assemble(accessors: string, output: string): Promise<void> {
+  const text = await Deno.readTextFile(`${HERE}/assembly/${accessors}.wat`);
+  const module = binaryen.parseText(text);
+  await Deno.writeFile(output, module.emitBinary());
+  module.dispose();
+}
+
+// wasm-merge exists only as a command of the package, written for CommonJS.
+async function merge(folder: string, accessors: string): Promise<void> {
+  const script = `${folder}/wasm-merge.cjs`;
+  const tool = new URL("./bin/wasm-merge", import.meta.resolve("binaryen"));
+  await Deno.copyFile(tool, script);
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["run", "--allow-all", "--no-config", script, "--all-features"],
+      ...[`${folder}/main.wasm`, "main", `${folder}/accessors.wasm`, accessors],
+      ...["-o", `${folder}/merged.wasm`],
+    ],
+  }).output();
+  if (!success) throw new Error(`Cannot merge: ${new TextDecoder().decode(stderr)}`);
+}
+
+function optimise(bytes: Uint8Array, accessors: string): Uint8Array {
+  const module = binaryen.readBinary(bytes);
+  module.setFeatures(binaryen.Features.All);
+  const text = Deno.readTextFileSync(`${HERE}/assembly/${accessors}.wat`);
+  for (const [, name] of text.matchAll(/\(export "(\w+)"\)/g)) module.removeExport(name!);
+  binaryen.setOptimizeLevel(3);
+  binaryen.setShrinkLevel(0);
+  module.optimize();
+  module.optimize();
+  const built = module.emitBinary();
+  module.dispose();
+  return built;
+}

@@ -1,0 +1,307 @@
+/**
+ * The state memory's layout: the contract between the control plane (TypeScript, main thread) and
+ * the data plane (WebAssembly, poll Workers).
+ *
+ * Only plain integer constants stand here, so that AssemblyScript and Deno import the same file and
+ * an offset is declared once. All offsets and sizes are bytes. The state memory belongs to the
+ * switch; guest memory is never part of it.
+ *
+ * Who writes what (each cache line has one writer at a time):
+ *
+ * | part | written by | when |
+ * | --- | --- | --- |
+ * | port, ring configuration line, bridge, ring list | control | while no Worker uses it, or by one atomic store |
+ * | ring position line | the Worker that polls the ring, or holds its lock | any time |
+ * | worker line, scratch, counters | that Worker | any time |
+ * | FDB entry | any Worker, by compare-and-swap of the key | any time |
+ *
+ * @module
+ */
+
+// ── Limits ───────────────────────────────────────────────────────────────────────────────────────
+
+/** Ports of one switch. */
+export const MAX_PORTS = 256;
+/** Rings of one port: 128 queue pairs (vhost-user, GET_QUEUE_NUM). */
+export const RINGS_PER_PORT = 256;
+/** Poll Workers of one switch. */
+export const MAX_WORKERS = 16;
+/** Bridges of one switch. */
+export const MAX_BRIDGES = 64;
+/** Chains taken from a ring in one turn: one bit each in a 64-bit set of frames. */
+export const BURST = 64;
+/** Largest ring (VIRTIO 1.2, 2.7: "The maximum Queue Size value is 32768"). */
+export const MAX_RING_SIZE = 32768;
+/** Memory regions of one port that fit into its record. */
+export const MAX_REGIONS = 126;
+/** Largest frame without its virtio-net header: a 65,535 byte packet behind an Ethernet header. */
+export const MAX_FRAME_BYTES = 65549;
+/** Smallest frame: an Ethernet header. */
+export const MIN_FRAME_BYTES = 14;
+/** Largest virtio-net header that is ever negotiated (VIRTIO 1.2, 5.1.6). */
+export const MAX_HEADER_BYTES = 12;
+/** Bytes of a frame that are read once into state memory and decided on. */
+export const SNAPSHOT_BYTES = 64;
+/** How far past a buffer the snapshot may read; a port's memory keeps that much behind its regions. */
+export const OVERREAD_BYTES = 80;
+
+// ── Clock ────────────────────────────────────────────────────────────────────────────────────────
+
+/** u32, monotonic seconds since the switch started; control advances it, so all Workers agree. */
+export const CLOCK_SECONDS = 4096;
+
+// ── Port record: what its guest negotiated and where its memory lies ─────────────────────────────
+
+/** The first port record. */
+export const PORTS = 65536;
+/** Bytes of a port record. */
+export const PORT_BYTES = 4608;
+/** u32, the bridge that the port is in. */
+export const PORT_BRIDGE = 0;
+/** u32, bytes of the virtio-net header: 10 or 12. */
+export const PORT_HEADER_BYTES = 4;
+/** u32, a set of PORT_F_*. */
+export const PORT_FLAGS = 8;
+/** u32, grows when the port's FDB entries are to be forgotten; only 16 bits count. */
+export const PORT_GENERATION = 12;
+/** u32, how many receive queues of the guest can be filled. */
+export const PORT_RX_COUNT = 16;
+/** u32, how many memory regions follow. */
+export const PORT_REGION_COUNT = 20;
+/** u8[128], the pairs whose receive queue can be filled. */
+export const PORT_RX_PAIRS = 64;
+/** The first memory region. */
+export const PORT_REGIONS = 192;
+/** Bytes of a memory region. */
+export const REGION_BYTES = 32;
+/** u64, guest address of the region's first byte. */
+export const REGION_GUEST = 0;
+/** u64, bytes. */
+export const REGION_SIZE = 8;
+/** u64, where the region starts in the port's WebAssembly memory. */
+export const REGION_LOCAL = 16;
+/** Several receive buffers may hold one frame (VIRTIO_NET_F_MRG_RXBUF). */
+export const PORT_F_MERGEABLE = 1;
+/** Notifications are suppressed by index (VIRTIO_F_EVENT_IDX). */
+export const PORT_F_EVENT_IDX = 2;
+/** Descriptors may point to tables (VIRTIO_F_INDIRECT_DESC). */
+export const PORT_F_INDIRECT = 4;
+
+// ── Ring record ──────────────────────────────────────────────────────────────────────────────────
+
+/** The first ring record; ring number = port * RINGS_PER_PORT + vring index. */
+export const RINGS = PORTS + MAX_PORTS * PORT_BYTES;
+/** Bytes of a ring record: one line of configuration, one of positions. */
+export const RING_BYTES = 128;
+/** u32, a set of RING_F_*; stored atomically. */
+export const RING_FLAGS = 0;
+/** u32, number of descriptors. */
+export const RING_SIZE = 4;
+/** u64, descriptor table in the port's memory. */
+export const RING_DESC = 8;
+/** u64, available ring in the port's memory. */
+export const RING_AVAIL = 16;
+/** u64, used ring in the port's memory. */
+export const RING_USED = 24;
+/** i32, eventfd to signal the guest with; -1 when the guest polls. */
+export const RING_CALL_FD = 32;
+/** u32, the Worker that polls this ring. */
+export const RING_WORKER = 36;
+/** u32, index of the next available entry to take (16 bits count). */
+export const RING_NEXT_AVAIL = 64;
+/** u32, index of the next used entry to write (16 bits count). */
+export const RING_NEXT_USED = 68;
+/** u32, used index at the last notification decision (16 bits count). */
+export const RING_SIGNALLED = 72;
+/** u32, 1 when RING_SIGNALLED means something; 0 makes the next notification unconditional. */
+export const RING_SIGNALLED_VALID = 76;
+/** u32, why the ring is quarantined: a FAULT_*, 0 when it is sound. */
+export const RING_FAULT = 80;
+/** u32, 1 while a Worker fills this receive ring. */
+export const RING_LOCK = 84;
+/** The ring may be used (between SET_VRING_KICK and GET_VRING_BASE). */
+export const RING_F_STARTED = 1;
+/** The ring carries frames (SET_VRING_ENABLE). */
+export const RING_F_ENABLED = 2;
+
+// ── Bridge record: who gets flooded frames ───────────────────────────────────────────────────────
+
+/** The first bridge record. */
+export const BRIDGES = RINGS + MAX_PORTS * RINGS_PER_PORT * RING_BYTES;
+/** Bytes of a bridge record. */
+export const BRIDGE_BYTES = 1024;
+/** u32, number of member ports. */
+export const BRIDGE_COUNT = 0;
+/** u32, seconds after which an unseen address is forgotten. */
+export const BRIDGE_AGEING_SECONDS = 4;
+/** u16[256], the member ports. */
+export const BRIDGE_PORTS = 64;
+
+// ── Forwarding database ──────────────────────────────────────────────────────────────────────────
+
+/** u32, number of sets minus one (a power of two minus one). */
+export const FDB_MASK = BRIDGES + MAX_BRIDGES * BRIDGE_BYTES;
+/** u64, odd multiplier of the hash, drawn at start. */
+export const FDB_SEED = FDB_MASK + 8;
+/** The first entry. */
+export const FDB = FDB_MASK + 128;
+/** Bytes of an entry: u64 key, u64 value. */
+export const FDB_ENTRY_BYTES = 16;
+/** Entries of a set; an address is only ever looked for in its set. */
+export const FDB_WAYS = 8;
+/** Sets that fit. */
+export const MAX_FDB_SETS = 32768;
+
+// ── Counters: per Worker and port, u64 each, one writer ──────────────────────────────────────────
+
+/** The first counter block; block = worker * MAX_PORTS + port. */
+export const COUNTERS = FDB + MAX_FDB_SETS * FDB_WAYS * FDB_ENTRY_BYTES;
+/** Bytes of a counter block: 32 counters. */
+export const COUNTER_BLOCK_BYTES = 256;
+/** Frames taken from the guest. */
+export const C_RECEIVED_FRAMES = 0;
+/** Bytes of those frames, without virtio-net headers. */
+export const C_RECEIVED_BYTES = 8;
+/** Frames given to the guest. */
+export const C_TRANSMITTED_FRAMES = 16;
+/** Bytes of those frames, without virtio-net headers. */
+export const C_TRANSMITTED_BYTES = 24;
+/** Frames for the guest while it had no receive queue running. */
+export const C_DROP_NOT_READY = 32;
+/** Frames for the guest that found no receive buffer. */
+export const C_DROP_NO_BUFFER = 40;
+/** Frames for the guest that fit into no buffer it posts. */
+export const C_DROP_TOO_BIG = 48;
+/** Frames from the guest shorter than an Ethernet header. */
+export const C_DROP_RUNT = 56;
+/** Chains from the guest that break a rule of the ring (answer R1). */
+export const C_DROP_BAD_CHAIN = 64;
+/** Frames from the guest with an offload that it did not negotiate. */
+export const C_DROP_BAD_OFFLOAD = 72;
+/** Frames from the guest on a started but disabled queue. */
+export const C_DROP_DISABLED = 80;
+/** Frames whose destination is the port they came from. */
+export const C_DROP_SAME_PORT = 88;
+/** Receive chains of the guest that break a rule of the ring (answer R1). */
+export const C_BAD_RX_CHAIN = 96;
+/** Frames from the guest that were flooded. */
+export const C_FLOODED = 104;
+/** Addresses learned on the port, new or moved to it. */
+export const C_LEARNED = 112;
+/** Addresses moved to the port from another one. */
+export const C_MOVED = 120;
+/** Addresses not learned because their set was full of others. */
+export const C_FDB_FULL = 128;
+/** Rings quarantined (answer R2). */
+export const C_RING_FAULTS = 136;
+/** Calls that the guest asked for. */
+export const C_CALLS = 144;
+
+// ── Records of a burst, in a Worker's scratch ─────────────────────────────────────────────────────
+
+/** Bytes of a segment: u64 local address, u32 length. */
+export const SEGMENT_BYTES = 16;
+/** u64, where the segment starts in its port's memory. */
+export const SEGMENT_LOCAL = 0;
+/** u32, bytes. */
+export const SEGMENT_LENGTH = 8;
+
+/** Bytes of a frame record. */
+export const FRAME_BYTES = 128;
+/** u32, head of the chain. */
+export const FRAME_HEAD = 0;
+/** u32, why the frame goes nowhere: the offset of a counter, 0 when it is to be forwarded. */
+export const FRAME_DROP = 4;
+/** u32, bytes of the frame without its virtio-net header. */
+export const FRAME_LENGTH = 8;
+/** u32, address of the first segment behind the snapshot. */
+export const FRAME_SEGMENTS = 12;
+/** u32, how many segments follow. */
+export const FRAME_SEGMENT_COUNT = 16;
+/** u8[12], the virtio-net header as the guest wrote it. */
+export const FRAME_HEADER = 32;
+/** u8[64], the first bytes of the frame. */
+export const FRAME_SNAPSHOT = 64;
+
+/** Bytes of a placement: one frame in one destination's buffers. */
+export const PLACED_BYTES = 32;
+/** u32, address of the frame record. */
+export const PLACED_FRAME = 0;
+/** u32, address of the first segment to write. */
+export const PLACED_WRITES = 4;
+/** u32, how many segments follow. */
+export const PLACED_WRITE_COUNT = 8;
+/** u32, bytes of the virtio-net header. */
+export const PLACED_HEADER_BYTES = 12;
+/** u8[12], the virtio-net header to write. */
+export const PLACED_HEADER = 16;
+
+// ── Workers ──────────────────────────────────────────────────────────────────────────────────────
+
+/** The first Worker's record. */
+export const WORKERS = COUNTERS + MAX_WORKERS * MAX_PORTS * COUNTER_BLOCK_BYTES;
+/** u32, grows with each turn; stored atomically. */
+export const W_EPOCH = 0;
+/** u32, 1 while the Worker sleeps and touches nothing; stored atomically. */
+export const W_SLEEPING = 4;
+/** u32, a W_COMMAND_*; written by control, atomically. */
+export const W_COMMAND = 64;
+/** u32, grows when the ring list changed; written by control, atomically. */
+export const W_LIST_GENERATION = 68;
+/** u32, rings in the list; written by control. */
+export const W_LIST_COUNT = 72;
+/** f64 statistics: turns. */
+export const W_POLLS = 128;
+/** f64: ring polls that found work. */
+export const W_BUSY_POLLS = 136;
+/** f64: chains taken. */
+export const W_FRAMES_TAKEN = 144;
+/** f64: nanoseconds of the timed busy polls. */
+export const W_TIMED_NS = 152;
+/** f64: chains taken in the timed busy polls. */
+export const W_TIMED_FRAMES = 160;
+/** f64: times the Worker slept. */
+export const W_SLEEPS = 168;
+/** u32, chains taken in the current burst. */
+export const W_TAKEN = 192;
+/** u32, destinations of the current burst. */
+export const W_DESTINATION_COUNT = 196;
+/** u32, the receive ring being filled. */
+export const W_RX_RING = 200;
+/** u32, frames placed in that ring. */
+export const W_PLACED_COUNT = 204;
+/** u32, used entries to publish there. */
+export const W_USED_COUNT = 208;
+/** u16[256], the destination ports of the current burst. */
+export const W_DESTINATIONS = 256;
+/** u64[256], per port: which frames of the burst go there. */
+export const W_MASKS = 1024;
+/** Frame records of the burst. */
+export const W_FRAMES = W_MASKS + MAX_PORTS * 8;
+/** Placements of the current destination. */
+export const W_PLACED = W_FRAMES + BURST * FRAME_BYTES;
+/** u16[], the ring list: up to MAX_PORTS * 128 ring numbers. */
+export const W_LIST = W_PLACED + BURST * PLACED_BYTES;
+/** Segments of the frames taken: what is left to copy behind the snapshot. */
+export const W_SEGMENTS = W_LIST + MAX_PORTS * RINGS_PER_PORT;
+/** Segments in all, received and to be written. */
+export const MAX_SEGMENTS = 2 * MAX_RING_SIZE + 256;
+/** Segments of the current destination's buffers. */
+export const W_WRITES = W_SEGMENTS + MAX_SEGMENTS * SEGMENT_BYTES;
+/** u64[], used elements to publish: id and length. */
+export const W_USED = W_WRITES + MAX_SEGMENTS * SEGMENT_BYTES;
+/** A private copy of an indirect table that straddles regions. */
+export const W_TABLE = W_USED + MAX_RING_SIZE * 8;
+/** Bytes of a Worker's record. */
+export const WORKER_BYTES = W_TABLE + MAX_RING_SIZE * 16;
+/** Look for new frames. */
+export const W_COMMAND_RUN = 0;
+/** Leave the loop. */
+export const W_COMMAND_STOP = 1;
+
+// ── Why a ring is quarantined (answer R2) ────────────────────────────────────────────────────────
+
+/** The available index is further ahead than the ring is long. */
+export const FAULT_AVAIL_INDEX = 1;
+/** A head is not an index of the descriptor table. */
+export const FAULT_HEAD = 2;
