@@ -96,6 +96,10 @@ function optimise(bytes: Uint8Array, accessors: string): Uint8Array {
   for (const [, name] of text.matchAll(/\(export "(\w+)"\)/g)) module.removeExport(name!);
   binaryen.setOptimizeLevel(3);
   binaryen.setShrinkLevel(0);
+  // The functions of the hot path are small and few: calls between them cost more than their code.
+  binaryen.setAlwaysInlineMaxSize(40);
+  binaryen.setFlexibleInlineMaxSize(120);
+  binaryen.setOneCallerInlineMaxSize(2000);
   module.optimize();
   module.optimize();
   const built = module.emitBinary();

@@ -305,3 +305,5 @@ export const W_COMMAND_STOP = 1;
 export const FAULT_AVAIL_INDEX = 1;
 /** A head is not an index of the descriptor table. */
 export const FAULT_HEAD = 2;
+/** The memory that held the ring is no longer mapped. */
+export const FAULT_UNMAPPED = 3;

@@ -44,7 +44,7 @@ import {
   W_SEGMENTS,
   W_TAKEN,
 } from "../state_layout.ts";
-import { chainBytes, READABLE, segmentsEnd, walk } from "./chain.ts";
+import { chainBytes, READABLE, segmentsEnd, takeSingle, walk } from "./chain.ts";
 import { forward } from "./forward.ts";
 import * as guest from "./guest.ts";
 import { breakRing, copyToState, count, portAt, portOfRing, ringAt, workerAt } from "./records.ts";
@@ -135,7 +135,11 @@ function takeChains(w: u32, p: u32, r: u32, heads: u32): u32 {
   for (let i: u32 = 0; i < heads; i++) {
     if (roof - segments < room) return i;
     const f = w + W_FRAMES + i * FRAME_BYTES;
-    if (walk(w, p, r, load<u32>(f + FRAME_HEAD), READABLE, limit, segments, roof)) {
+    const head = load<u32>(f + FRAME_HEAD);
+    if (
+      takeSingle(p, r, head, READABLE, limit, segments) ||
+      walk(w, p, r, head, READABLE, limit, segments, roof)
+    ) {
       store<u32>(f + FRAME_DROP, 0);
       store<u32>(f + FRAME_LENGTH, chainBytes);
       store<u32>(f + FRAME_SEGMENTS, segments);

@@ -47,7 +47,7 @@ import {
   W_USED_COUNT,
   W_WRITES,
 } from "../state_layout.ts";
-import { chainBytes, segmentsEnd, walk, WRITABLE } from "./chain.ts";
+import { chainBytes, segmentsEnd, takeSingle, walk, WRITABLE } from "./chain.ts";
 import { breakRing, count, portAt, ringAt, workerAt } from "./records.ts";
 import { availableCount, availableHead, publishUsed, writeUsed } from "./split_ring.ts";
 
@@ -214,7 +214,8 @@ function placeFrame(
       return BROKEN;
     }
     chains++;
-    const isSound = walk(w, p, r, head, WRITABLE, missing, writes, roof);
+    const isSound = takeSingle(p, r, head, WRITABLE, missing, writes) ||
+      walk(w, p, r, head, WRITABLE, missing, writes, roof);
     store<u32>(w + W_USED + used * 8, head);
     store<u32>(w + W_USED + used * 8 + 4, chainBytes);
     used++;

@@ -1,0 +1,310 @@
+/**
+ * What a front-end's messages do to one port: the device behind the vhost-user back-end.
+ *
+ * It turns negotiated features, memory regions and rings into records of the state memory, which is
+ * all that the Workers know. Every method that takes something away returns only when no Worker uses
+ * it any more, so the back-end may answer, and close descriptors, right after.
+ *
+ * Runs on the main thread.
+ *
+ * @module
+ */
+import { createSignaller } from "../../ffi/eventfd.ts";
+import type { Fd } from "../../ffi/fd.ts";
+import { portAt, ringAt, ringNumber, type State } from "../dataplane/state.ts";
+import {
+  FAULT_UNMAPPED,
+  MAX_REGIONS,
+  PORT_BRIDGE,
+  PORT_F_EVENT_IDX,
+  PORT_F_INDIRECT,
+  PORT_F_MERGEABLE,
+  PORT_FLAGS,
+  PORT_GENERATION,
+  PORT_HEADER_BYTES,
+  PORT_REGION_COUNT,
+  PORT_REGIONS,
+  PORT_RX_COUNT,
+  PORT_RX_PAIRS,
+  REGION_BYTES,
+  REGION_GUEST,
+  REGION_LOCAL,
+  REGION_SIZE,
+  RING_AVAIL,
+  RING_CALL_FD,
+  RING_DESC,
+  RING_F_ENABLED,
+  RING_F_STARTED,
+  RING_FAULT,
+  RING_FLAGS,
+  RING_LOCK,
+  RING_NEXT_AVAIL,
+  RING_NEXT_USED,
+  RING_SIGNALLED_VALID,
+  RING_SIZE,
+  RING_USED,
+  RINGS_PER_PORT,
+} from "../dataplane/state_layout.ts";
+import type { BackendDevice, MemoryRegion, RingSetup } from "../vhost_user/backend.ts";
+import { RequestRefused } from "../vhost_user/errors.ts";
+import {
+  hasFeature,
+  headerLength,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_NET_F_MRG_RXBUF,
+} from "../virtio/features.ts";
+import { availRingBytes, descTableBytes, usedRingBytes } from "../virtio/layouts.ts";
+import type { BridgeMembers } from "./bridge_members.ts";
+import type { PortMemory } from "./port_memory.ts";
+import type { WorkerPool } from "./worker_pool.ts";
+
+/** A ring between its start and its stop. */
+interface RunningRing {
+  readonly setup: RingSetup;
+  /** The Worker that polls it, or null for a receive queue, which nobody polls. */
+  readonly worker: number | null;
+}
+
+/** What a port device is part of. */
+export interface PortDeviceParts {
+  /** The port's number. */
+  readonly port: number;
+  /** The bridge that the port is in. */
+  readonly bridge: number;
+  /** The state memory. */
+  readonly state: State;
+  /** Where the guest's RAM is mapped. */
+  readonly memory: PortMemory;
+  /** The poll Workers. */
+  readonly workers: WorkerPool;
+  /** Who gets flooded frames. */
+  readonly members: BridgeMembers;
+  /** Called when the port begins or ceases to carry frames. */
+  readonly onLink: (isUp: boolean) => void;
+}
+
+const signal = createLazySignaller();
+
+/** The device behind one port's back-end. */
+export class PortDevice implements BackendDevice {
+  readonly #parts: PortDeviceParts;
+  readonly #at: number;
+  readonly #running = new Map<number, RunningRing>();
+  readonly #enabled = new Set<number>();
+  #features = 0n;
+  #isUp = false;
+
+  /** @param parts What it works on. */
+  constructor(parts: PortDeviceParts) {
+    this.#parts = parts;
+    this.#at = portAt(parts.port);
+    parts.state.set32(this.#at + PORT_BRIDGE, parts.bridge);
+  }
+
+  /** The features that the front-end accepted. */
+  get features(): bigint {
+    return this.#features;
+  }
+
+  /** How many rings are started. */
+  get runningRings(): number {
+    return this.#running.size;
+  }
+
+  /** Whether frames can reach the guest. */
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
+  /** Takes over negotiated features; rings are stopped when those that matter here change. */
+  setFeatures(features: bigint): void {
+    const { state } = this.#parts;
+    let flags = 0;
+    if (hasFeature(features, VIRTIO_NET_F_MRG_RXBUF)) flags |= PORT_F_MERGEABLE;
+    if (hasFeature(features, VIRTIO_F_EVENT_IDX)) flags |= PORT_F_EVENT_IDX;
+    if (hasFeature(features, VIRTIO_F_INDIRECT_DESC)) flags |= PORT_F_INDIRECT;
+    const headerBytes = headerLength(features);
+    const isChange = flags !== state.get32(this.#at + PORT_FLAGS) ||
+      headerBytes !== state.get32(this.#at + PORT_HEADER_BYTES);
+    this.#features = features;
+    if (!isChange) return;
+    this.#whilePaused(() => {
+      state.set32(this.#at + PORT_FLAGS, flags);
+      state.set32(this.#at + PORT_HEADER_BYTES, headerBytes);
+    });
+  }
+
+  /** Maps a new memory table; running rings stand still meanwhile and go on in the new mapping. */
+  setMemoryTable(regions: MemoryRegion[]): void {
+    try {
+      if (regions.length > MAX_REGIONS) throw new RequestRefused("too many memory regions");
+      this.#whilePaused(() => {
+        try {
+          this.#parts.memory.map(regions as (MemoryRegion & { fd: Fd })[]);
+        } finally {
+          // Also after a failure: what counts is what is mapped now.
+          this.#writeRegions();
+          for (const [index, { setup }] of this.#running) this.#translateAnew(index, setup);
+        }
+      });
+    } finally {
+      for (const region of regions) region.fd.close();
+    }
+  }
+
+  /** Starts a ring where the guest's own used index says it stands. */
+  startRing(index: number, setup: RingSetup): void {
+    const { state, workers, port } = this.#parts;
+    const ring = ringNumber(port, index);
+    const at = ringAt(ring);
+    this.#writeAddresses(index, setup);
+    // Everything is completed in order, so the used index in guest memory says best what was done;
+    // after a reconnect the base that the front-end remembers can be older.
+    const used = this.#parts.memory.read16(state.get64(at + RING_USED) + 2n);
+    state.set32(at + RING_SIZE, setup.size);
+    state.set32(at + RING_CALL_FD, setup.call?.number ?? -1);
+    state.set32(at + RING_NEXT_AVAIL, used);
+    state.set32(at + RING_NEXT_USED, used);
+    state.set32(at + RING_SIGNALLED_VALID, 0);
+    state.set32(at + RING_FAULT, 0);
+    state.set32(at + RING_LOCK, 0);
+    this.#writeFlags(index, true);
+    const isTransmitQueue = index % 2 === 1;
+    const worker = isTransmitQueue ? workers.add(ring, setup.kick?.number ?? null) : null;
+    this.#running.set(index, { setup, worker });
+    this.#updateLink();
+    // The guest may have missed an interrupt before we had this descriptor.
+    if (setup.call !== null) signal(setup.call.number);
+  }
+
+  /** Stops a ring; afterwards nothing touches it. */
+  stopRing(index: number): number {
+    const { state, workers, port } = this.#parts;
+    const running = this.#running.get(index);
+    const ring = ringNumber(port, index);
+    if (running !== undefined) {
+      this.#running.delete(index);
+      this.#writeFlags(index, false);
+      this.#updateLink();
+      if (running.worker === null) workers.quiesce();
+      else workers.remove(ring, running.worker, running.setup.kick?.number ?? null);
+      state.set32(ringAt(ring) + RING_CALL_FD, -1);
+    }
+    return state.get32(ringAt(ring) + RING_NEXT_AVAIL);
+  }
+
+  /** Enables or disables a ring; when it returns, no frame of the old kind is under way. */
+  setRingEnabled(index: number, isEnabled: boolean): void {
+    if (isEnabled) this.#enabled.add(index);
+    else this.#enabled.delete(index);
+    if (!this.#running.has(index)) return;
+    this.#writeFlags(index, true);
+    this.#updateLink();
+    this.#parts.workers.quiesce();
+  }
+
+  /** Swaps the call eventfd of a running ring and signals the new one once. */
+  setCall(index: number, call: RingSetup["call"]): void {
+    const { state, port, workers } = this.#parts;
+    state.set32(ringAt(ringNumber(port, index)) + RING_CALL_FD, call?.number ?? -1);
+    workers.quiesce();
+    if (call !== null) signal(call.number);
+  }
+
+  /** Forgets the guest: its memory is unmapped, its addresses are no longer known. */
+  detach(): void {
+    const { state, memory, port } = this.#parts;
+    this.#enabled.clear();
+    memory.unmap();
+    this.#writeRegions();
+    this.#features = 0n;
+    state.add32(portAt(port) + PORT_GENERATION, 1);
+  }
+
+  // Stops all running rings for as long as `change` takes.
+  #whilePaused(change: () => void): void {
+    const { state, workers, port } = this.#parts;
+    for (const index of this.#running.keys()) {
+      state.store32(ringAt(ringNumber(port, index)) + RING_FLAGS, 0);
+    }
+    if (this.#running.size > 0) workers.quiesce();
+    try {
+      change();
+    } finally {
+      for (const index of this.#running.keys()) this.#writeFlags(index, true);
+    }
+  }
+
+  #writeFlags(index: number, isStarted: boolean): void {
+    const flags = (isStarted ? RING_F_STARTED : 0) |
+      (this.#enabled.has(index) ? RING_F_ENABLED : 0);
+    this.#parts.state.store32(ringAt(ringNumber(this.#parts.port, index)) + RING_FLAGS, flags);
+  }
+
+  #writeRegions(): void {
+    const { state, memory } = this.#parts;
+    state.clear(this.#at + PORT_REGIONS, MAX_REGIONS * REGION_BYTES);
+    memory.regions.forEach((region, i) => {
+      const at = this.#at + PORT_REGIONS + i * REGION_BYTES;
+      state.set64(at + REGION_GUEST, region.guestAddress);
+      state.set64(at + REGION_SIZE, region.sizeBytes);
+      state.set64(at + REGION_LOCAL, region.localAddress);
+    });
+    state.set32(this.#at + PORT_REGION_COUNT, memory.regions.length);
+  }
+
+  // A running ring whose memory went away is quarantined until it is stopped and started again.
+  #translateAnew(index: number, setup: RingSetup): void {
+    try {
+      this.#writeAddresses(index, setup);
+    } catch (error) {
+      if (!(error instanceof RequestRefused)) throw error;
+      const at = ringAt(ringNumber(this.#parts.port, index));
+      this.#parts.state.set32(at + RING_FAULT, FAULT_UNMAPPED);
+    }
+  }
+
+  #writeAddresses(index: number, setup: RingSetup): void {
+    const { state, port } = this.#parts;
+    const at = ringAt(ringNumber(port, index));
+    const place = (what: string, address: bigint, bytes: number): bigint => {
+      const local = this.#parts.memory.translate(address, BigInt(bytes));
+      if (local !== null) return local;
+      throw new RequestRefused(`the ${what} of ring ${index} lies in no memory region`);
+    };
+    const desc = place("descriptor table", setup.descAddress, descTableBytes(setup.size));
+    const avail = place("available ring", setup.availAddress, availRingBytes(setup.size));
+    const used = place("used ring", setup.usedAddress, usedRingBytes(setup.size));
+    state.set64(at + RING_DESC, desc);
+    state.set64(at + RING_AVAIL, avail);
+    state.set64(at + RING_USED, used);
+  }
+
+  // Which receive queues can be filled decides where frames go and whether the port is up.
+  #updateLink(): void {
+    const { state, members, port, bridge } = this.#parts;
+    let queues = 0;
+    for (let index = 0; index < RINGS_PER_PORT; index += 2) {
+      if (!this.#running.has(index) || !this.#enabled.has(index)) continue;
+      state.set8(this.#at + PORT_RX_PAIRS + queues, index >> 1);
+      queues++;
+    }
+    state.store32(this.#at + PORT_RX_COUNT, queues);
+    const isUp = queues > 0;
+    if (isUp === this.#isUp) return;
+    this.#isUp = isUp;
+    if (isUp) members.add(bridge, port);
+    else members.remove(bridge, port);
+    this.#parts.onLink(isUp);
+  }
+}
+
+// libc is opened by the first signal, not by the import of this file.
+function createLazySignaller(): (fd: number) => void {
+  let write: ((fd: number) => number) | null = null;
+  return (fd) => {
+    write ??= createSignaller();
+    write(fd);
+  };
+}

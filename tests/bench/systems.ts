@@ -1,0 +1,207 @@
+/**
+ * The systems under test of the closed loop: each joins two vhost-user ports, with one poll thread.
+ *
+ * | System | What it does with a frame |
+ * | --- | --- |
+ * | labswitch | learns, looks up, one copy from guest to guest |
+ * | OVS-DPDK | NORMAL action of a bridge in the userspace datapath, two copies |
+ * | testpmd io | nothing but two copies: a ceiling for two-copy designs, not a switch |
+ *
+ * Fairness is decided here and nowhere else: each system, with all its threads, has
+ * {@linkcode SWITCH_CORE}; the generator, with all its threads, has {@linkcode GENERATOR_CORE}.
+ *
+ * @module
+ */
+
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ConsoleProcess, findProgram } from "../support/console_process.ts";
+import type { DpdkMemory } from "../support/hugepages.ts";
+import { missingForOvs, Ovs } from "../support/ovs.ts";
+import { Testpmd } from "../support/testpmd.ts";
+
+/** Core of the system under test, all its threads. */
+export const SWITCH_CORE = 0;
+
+/** Core of the generator, all its threads. */
+export const GENERATOR_CORE = 1;
+
+/** How long labswitch may take until it prints `ready`. */
+const READY_TIMEOUT_MS = 20_000;
+
+/** The environment variable that makes labswitch write its poll statistics when it stops. */
+const STATS_FILE_VARIABLE = "LABSWITCH_STATS_FILE";
+
+const PROGRAM = fileURLToPath(new URL("../../mod.ts", import.meta.url));
+
+/** What one poll Worker of labswitch counted over its life. */
+export interface WorkerStatistics {
+  /** Turns of the poll loop. */
+  readonly polls: number;
+  /** Turns that found at least one frame. */
+  readonly busyPolls: number;
+  /** Time spent in those turns, in nanoseconds. */
+  readonly busyNs: number;
+  /** Frames received. */
+  readonly frames: number;
+}
+
+/** What a system is started with. */
+export interface SystemSetting {
+  /** Folder for sockets and other files; the caller owns and removes it. */
+  readonly folder: string;
+  /** vhost-user sockets of the two ports. */
+  readonly sockets: readonly [string, string];
+  /** Queue pairs of each port. */
+  readonly queues: number;
+  /** Pages for systems that use DPDK. */
+  readonly memory: DpdkMemory;
+}
+
+/** A system that is running. Disposing stops it. */
+export interface RunningSystem extends AsyncDisposable {
+  /** Waits until both ports forward; called when the generator is connected. */
+  awaitLinks(): Promise<void>;
+  /**
+   * Stops the system, which may already have been stopped.
+   *
+   * @returns One element per poll Worker, empty where the system does not tell.
+   */
+  stop(): Promise<WorkerStatistics[]>;
+}
+
+/** One way to join two vhost-user ports. */
+export interface System {
+  /** Short name, as given to `--only`. */
+  readonly name: "labswitch" | "ovs" | "io";
+  /** Name in tables. */
+  readonly title: string;
+  /** Whether the generator has to listen on the sockets, because the system connects. */
+  readonly generatorListens: boolean;
+  /** Says what is missing to run it here; `undefined` if nothing is. */
+  missing(): string | undefined;
+  /** Starts it; its sockets listen, or it tries to connect, when the promise resolves. */
+  start(setting: SystemSetting): Promise<RunningSystem>;
+}
+
+/** labswitch, started by its command with a topology of two ports. */
+export const labswitch: System = {
+  name: "labswitch",
+  title: "labswitch",
+  generatorListens: false,
+  missing: () => findProgram(PROGRAM) === undefined ? "mod.ts" : undefined,
+  async start({ folder, sockets, queues }) {
+    const topologyFile = join(folder, "topology.yaml");
+    const statsFile = join(folder, "stats.json");
+    await Deno.writeTextFile(topologyFile, topologyOf(sockets, queues));
+    const console = new ConsoleProcess(
+      Deno.execPath(),
+      ["run", "--allow-all", PROGRAM, "run", topologyFile],
+      { core: SWITCH_CORE, env: { [STATS_FILE_VARIABLE]: statsFile } },
+    );
+    try {
+      const ready = (output: string) => /^ready/m.test(output) || undefined;
+      await console.awaitOutput("the line ready", ready, READY_TIMEOUT_MS);
+    } catch (error) {
+      await console.stop();
+      throw error;
+    }
+    return {
+      // The front-end waited for the answer to its last message, so its rings are in use by now.
+      awaitLinks: () => Promise.resolve(),
+      stop: () => stopLabswitch(console, statsFile),
+      [Symbol.asyncDispose]: async () => void await console.stop(),
+    };
+  },
+};
+
+/** Open vSwitch with DPDK, one bridge that learns. */
+export const ovsDpdk: System = {
+  name: "ovs",
+  title: "OVS-DPDK",
+  generatorListens: true,
+  missing: missingForOvs,
+  async start({ folder, sockets, memory }) {
+    const ovs = await Ovs.start({ folder, sockets, memory, core: SWITCH_CORE });
+    return {
+      awaitLinks: () => ovs.awaitLinks(),
+      ...stoppedByDisposal(ovs),
+    };
+  },
+};
+
+/** testpmd's forwarder between two vhost ports: moves frames without looking at them. */
+export const testpmdIo: System = {
+  name: "io",
+  title: "testpmd io",
+  generatorListens: false,
+  missing: () => findProgram("dpdk-testpmd") === undefined ? "dpdk-testpmd" : undefined,
+  async start({ sockets, queues, memory }) {
+    const forwarder = await Testpmd.startForwarder({ sockets, queues, memory, core: SWITCH_CORE });
+    await forwarder.command("start");
+    return {
+      awaitLinks: () => forwarder.awaitLinks(sockets.length),
+      ...stoppedByDisposal(forwarder),
+    };
+  },
+};
+
+/** All systems, in the order in which a round runs them. */
+export const SYSTEMS: readonly System[] = [labswitch, ovsDpdk, testpmdIo];
+
+/**
+ * Reads the poll statistics that labswitch writes.
+ *
+ * @param text The file's JSON text.
+ * @returns One element per poll Worker.
+ * @throws {SyntaxError} If the text is not of that shape.
+ */
+export function parseWorkerStatistics(text: string): WorkerStatistics[] {
+  const { workers } = JSON.parse(text) as { workers?: unknown };
+  if (!Array.isArray(workers)) {
+    throw new SyntaxError("Cannot read poll statistics: no array workers");
+  }
+  return workers.map((worker: Partial<Record<keyof WorkerStatistics, unknown>>) => {
+    const counter = (name: keyof WorkerStatistics): number => {
+      const value = worker[name];
+      if (typeof value !== "number") {
+        throw new SyntaxError(`Cannot read poll statistics: ${name} is ${value}, want a number`);
+      }
+      return value;
+    };
+    return {
+      polls: counter("polls"),
+      busyPolls: counter("busyPolls"),
+      busyNs: counter("busyNs"),
+      frames: counter("frames"),
+    };
+  });
+}
+
+/** A topology file; JSON strings are YAML strings. */
+function topologyOf(sockets: readonly string[], queues: number): string {
+  const ports = sockets.map((socket, index) =>
+    `  port${index}: { type: vhost-user, socket: ${JSON.stringify(socket)}, queues: ${queues} }\n`
+  );
+  return `version: 1\nports:\n${ports.join("")}`;
+}
+
+async function stopLabswitch(
+  console: ConsoleProcess,
+  statsFile: string,
+): Promise<WorkerStatistics[]> {
+  const code = await console.stop();
+  if (code !== 0) throw new Error(`Cannot stop labswitch: exit code ${code}, want 0`);
+  try {
+    return parseWorkerStatistics(await Deno.readTextFile(statsFile));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return []; // this version does not write it
+    throw error;
+  }
+}
+
+function stoppedByDisposal(resource: AsyncDisposable): Omit<RunningSystem, "awaitLinks"> {
+  let disposed: Promise<void> | undefined;
+  const dispose = () => disposed ??= Promise.resolve(resource[Symbol.asyncDispose]());
+  return { stop: () => dispose().then(() => []), [Symbol.asyncDispose]: dispose };
+}

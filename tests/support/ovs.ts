@@ -1,0 +1,190 @@
+/**
+ * A private Open vSwitch with DPDK: own database, sockets and logs in a folder of the caller, one
+ * poll core, one bridge that learns addresses (the NORMAL action).
+ *
+ * Nothing of a system-wide Open vSwitch is read or touched.
+ *
+ * @module
+ */
+
+import { join } from "node:path";
+import { ConsoleProcess, findProgram, runToEnd } from "./console_process.ts";
+import type { DpdkMemory } from "./hugepages.ts";
+import { memoryArguments } from "./testpmd.ts";
+
+/** Where Debian keeps the variant that is linked with DPDK, and its name elsewhere. */
+const DAEMONS = ["/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk", "ovs-vswitchd"];
+
+/** The database schema that comes with the package. */
+const SCHEMA_FILE = "/usr/share/openvswitch/vswitch.ovsschema";
+
+/** Memory taken at the start, in MiB; buffer pools come on top, see {@linkcode OVS_MEMORY_MIB}. */
+const START_MEMORY_MIB = 64;
+
+/** Most memory Open vSwitch will take: its default buffer pool for MTU 1500 has about 790 MB. */
+export const OVS_MEMORY_MIB = 1_024;
+
+/** How long one change of the configuration may take, the daemons' start included. */
+const CONFIGURE_TIMEOUT_SECONDS = 30;
+
+/** How much of the daemon's log an error message quotes, in characters. */
+const QUOTED_LOG_LENGTH = 2_000;
+
+/** Name of the bridge. Its internal port is a real interface of the machine while the bridge lives. */
+const BRIDGE = "lsbench0";
+
+/** How an Open vSwitch is started. */
+export interface OvsOptions {
+  /** Folder for its database, control sockets and logs. The caller owns and removes it. */
+  readonly folder: string;
+  /** vhost-user sockets, one port each. The peers listen, Open vSwitch connects. */
+  readonly sockets: readonly string[];
+  /** Pages to use. */
+  readonly memory: DpdkMemory;
+  /** Core of the poll thread and of everything else. */
+  readonly core: number;
+}
+
+/**
+ * Says what is missing to run Open vSwitch with DPDK.
+ *
+ * @returns The first missing program or file, or `undefined` if all is there.
+ */
+export function missingForOvs(): string | undefined {
+  const programs = ["ovsdb-tool", "ovsdb-server", "ovs-vsctl"];
+  const missing = programs.find((program) => findProgram(program) === undefined);
+  if (missing !== undefined) return missing;
+  if (findDaemon() === undefined) return DAEMONS[0];
+  return findProgram(SCHEMA_FILE) === undefined ? SCHEMA_FILE : undefined;
+}
+
+/** A running Open vSwitch. Disposing ends both of its daemons. */
+export class Ovs implements AsyncDisposable {
+  readonly #options: OvsOptions;
+  readonly #daemons = new AsyncDisposableStack();
+  #daemon: ConsoleProcess | undefined;
+
+  private constructor(options: OvsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Starts the daemons, makes the bridge and adds the ports.
+   *
+   * @param options How it is started.
+   * @returns The switch, trying to connect to its ports' sockets; the caller disposes it.
+   * @throws {Error} If a daemon refuses to start or DPDK cannot be initialised.
+   */
+  static async start(options: OvsOptions): Promise<Ovs> {
+    const ovs = new Ovs(options);
+    try {
+      await ovs.#startDatabase();
+      await ovs.#configureDpdk();
+      ovs.#startDaemon();
+      await ovs.#addBridge();
+      return ovs;
+    } catch (error) {
+      await ovs[Symbol.asyncDispose]();
+      throw new Error(`Cannot start Open vSwitch: ${ovs.#log()}`, { cause: error });
+    }
+  }
+
+  /**
+   * Waits until every port is connected and its rings are in use.
+   *
+   * @throws {Error} If a port does not come up in time.
+   */
+  async awaitLinks(): Promise<void> {
+    for (const port of this.#ports()) {
+      await this.#configure("wait-until", "Interface", port, "link_state=up");
+    }
+  }
+
+  /** Ends the daemons, the switch before its database. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#daemons.disposeAsync();
+  }
+
+  async #startDatabase(): Promise<void> {
+    const file = this.#path("conf.db");
+    await runToEnd(program("ovsdb-tool"), ["create", file, SCHEMA_FILE]);
+    this.#daemons.use(
+      new ConsoleProcess(program("ovsdb-server"), [
+        file,
+        `--remote=punix:${this.#path("db.sock")}`,
+        `--unixctl=${this.#path("ovsdb-server.ctl")}`,
+      ], this.#processOptions()),
+    );
+  }
+
+  async #configureDpdk(): Promise<void> {
+    const { core, memory } = this.#options;
+    // Huge pages are taken as needed; normal pages all at the start.
+    const sizeMib = memory.kind === "huge-pages" ? START_MEMORY_MIB : OVS_MEMORY_MIB;
+    const extra = ["--no-pci", "--no-telemetry", ...memoryArguments(memory), "-m", String(sizeMib)];
+    await this.#configure(
+      "--no-wait",
+      ...["--", "init", "--", "set", "Open_vSwitch", "."],
+      "other_config:dpdk-init=true",
+      `other_config:pmd-cpu-mask=0x${(1 << core).toString(16)}`,
+      `other_config:dpdk-extra="${extra.join(" ")}"`,
+    );
+  }
+
+  #startDaemon(): void {
+    this.#daemon = new ConsoleProcess(findDaemon() ?? DAEMONS[0]!, [
+      `unix:${this.#path("db.sock")}`,
+      `--unixctl=${this.#path("ovs-vswitchd.ctl")}`,
+    ], this.#processOptions());
+    this.#daemons.use(this.#daemon);
+  }
+
+  async #addBridge(): Promise<void> {
+    await this.#configure(
+      ...["add-br", BRIDGE, "--", "set", "Bridge", BRIDGE, "datapath_type=netdev"],
+    );
+    for (const [index, port] of this.#ports().entries()) {
+      await this.#configure(
+        ...["add-port", BRIDGE, port, "--", "set", "Interface", port, "type=dpdkvhostuserclient"],
+        `options:vhost-server-path=${this.#options.sockets[index]}`,
+      );
+    }
+  }
+
+  /** Runs ovs-vsctl, which returns when the daemon has applied the change. */
+  async #configure(...args: string[]): Promise<void> {
+    await runToEnd(program("ovs-vsctl"), [
+      `--db=unix:${this.#path("db.sock")}`,
+      "--retry",
+      `--timeout=${CONFIGURE_TIMEOUT_SECONDS}`,
+      ...args,
+    ]);
+  }
+
+  /** The end of the daemon's log: ovs-vsctl itself only reports that it waited in vain. */
+  #log(): string {
+    return this.#daemon?.output.slice(-QUOTED_LOG_LENGTH) ?? "its database did not start";
+  }
+
+  #ports(): string[] {
+    return this.#options.sockets.map((_, index) => `port${index}`);
+  }
+
+  #path(name: string): string {
+    return join(this.#options.folder, name);
+  }
+
+  #processOptions() {
+    const { core, folder } = this.#options;
+    const folders = ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"];
+    return { core, env: Object.fromEntries(folders.map((name) => [name, folder])) };
+  }
+}
+
+function findDaemon(): string | undefined {
+  return DAEMONS.map(findProgram).find((path) => path !== undefined);
+}
+
+function program(name: string): string {
+  return findProgram(name) ?? name;
+}
