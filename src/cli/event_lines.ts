@@ -1,0 +1,46 @@
+/**
+ * One line per event, for a person.
+ *
+ * @module
+ */
+import type { Peer, PortEvent } from "../control/events.ts";
+import { featureNames } from "../virtio/features.ts";
+
+/**
+ * Says what happened to a port.
+ *
+ * @param event The event.
+ * @returns Port name, word and details, without a time stamp.
+ */
+export function eventLine(event: PortEvent): string {
+  return `${event.port}  ${details(event)}`;
+}
+
+function details(event: PortEvent): string {
+  switch (event.kind) {
+    case "connected":
+      return `connected  ${peerText(event.peer)}`;
+    case "refused":
+      return `refused  ${peerText(event.peer)}: another front-end is connected; ` +
+        "stop it first, or give this one a port of its own";
+    case "disconnected":
+      return event.reason === null ? "disconnected" : `disconnected  ${event.reason}`;
+    case "up":
+      return `up  ${mebibytes(event.memoryBytes)} MiB in ${event.regions} regions  ` +
+        featureNames(event.features).join(" ");
+    case "down":
+      return "down  the guest stopped its queues";
+    case "ring-fault":
+      return `ring ${event.index} stopped  ${event.text}; it works again after the guest's driver restarts`;
+    case "stale-socket":
+      return `replaced a stale socket  ${event.path}`;
+  }
+}
+
+function peerText({ name, pid }: Peer): string {
+  return pid === 0 ? name : `${name} (pid ${pid})`;
+}
+
+function mebibytes(bytes: bigint): string {
+  return (Number(bytes) / 2 ** 20).toFixed(0);
+}

@@ -1,0 +1,131 @@
+/**
+ * `labswitch run`: a switch in the foreground until SIGINT or SIGTERM.
+ *
+ * @module
+ */
+import { OsError } from "../../ffi/errno.ts";
+import type { Topology } from "../../config/topology.ts";
+import type { PortEvent } from "../control/events.ts";
+import { SocketPathError } from "../control/socket_path.ts";
+import { type PortReport, Switch } from "../control/switch.ts";
+import { columns } from "./columns.ts";
+import { eventLine } from "./event_lines.ts";
+import type { Io } from "./io.ts";
+import { versionText } from "./version.ts";
+
+/** A port that nobody connects to for this long gets a hint how to. */
+const HINT_AFTER_MS = 10_000;
+/** Where to write the Workers' statistics at the end, as JSON. */
+const STATISTICS_FILE = "LABSWITCH_STATS_FILE";
+
+/**
+ * Runs a switch until it is told to stop.
+ *
+ * @param topology What to build.
+ * @param io Where lines go.
+ * @returns The exit code: 0 after a signal, 1 when it cannot start or a poll Worker fails.
+ */
+export async function run(topology: Topology, io: Io): Promise<number> {
+  const started = performance.now();
+  let fail: (error: Error) => void = () => {};
+  const failed = new Promise<Error>((resolve) => fail = resolve);
+  const lab = new Switch(topology, {
+    onPortEvent: (event) => io.out(`${timeStamp()} ${eventLine(event)}\n`),
+    onFailure: (error) => fail(error),
+  });
+  const stop = untilSignal();
+  try {
+    try {
+      await lab.open();
+    } catch (error) {
+      if (!(error instanceof SocketPathError || error instanceof OsError)) throw error;
+      io.err(`error: ${error.message}\n`);
+      return 1;
+    }
+    io.out(screen(topology));
+    io.out(`ready in ${(performance.now() - started).toFixed(0)} ms\n`);
+    const hint = setTimeout(() => io.out(hintText(topology, lab.report())), HINT_AFTER_MS);
+    const outcome = await Promise.race([stop.signal, failed]);
+    clearTimeout(hint);
+    io.out(summary(lab.report()));
+    await writeStatistics(lab);
+    await lab.close();
+    if (!(outcome instanceof Error)) return 0;
+    io.err(`error: ${outcome.message}\n`);
+    return 1;
+  } finally {
+    stop.close();
+  }
+}
+
+function screen(topology: Topology): string {
+  const { workers, poll } = topology.threads;
+  const rows = topology.ports.map((port) => [
+    port.name,
+    port.type,
+    port.role,
+    `${port.queues}`,
+    port.bridge,
+    port.socket,
+  ]);
+  return [
+    `${versionText()} · ${workers} poll Worker${workers === 1 ? "" : "s"}, ${poll} · ` +
+    `topology ${topology.fileName}`,
+    "",
+    ...columns([["PORT", "TYPE", "ROLE", "QUEUES", "BRIDGE", "SOCKET"], ...rows]),
+    "",
+    "Ctrl-C to stop",
+    "",
+  ].join("\n");
+}
+
+function hintText(topology: Topology, ports: readonly PortReport[]): string {
+  const waiting = ports.find((port) => port.state === "waiting");
+  if (waiting === undefined) return "";
+  return `${timeStamp()} ${waiting.name}  is waiting for a guest; its QEMU arguments: ` +
+    `labswitch qemu-args ${waiting.name} -f ${topology.fileName}\n`;
+}
+
+function summary(ports: readonly PortReport[]): string {
+  const rows = ports.map(({ name, counters }) => [
+    name,
+    `${counters.receivedFrames}`,
+    `${counters.receivedBytes}`,
+    `${counters.transmittedFrames}`,
+    `${counters.transmittedBytes}`,
+    dropText(counters.drops),
+  ]);
+  const heading = ["PORT", "RECEIVED", "BYTES", "TRANSMITTED", "BYTES", "DROPS"];
+  return ["", ...columns([heading, ...rows], [1, 2, 3, 4]), ""].join("\n");
+}
+
+function dropText(drops: Readonly<Record<string, number>>): string {
+  const found = Object.entries(drops).filter(([, frames]) => frames > 0);
+  return found.length === 0 ? "none" : found.map(([why, n]) => `${n} ${why}`).join(", ");
+}
+
+async function writeStatistics(lab: Switch): Promise<void> {
+  const path = Deno.env.get(STATISTICS_FILE);
+  if (path === undefined) return;
+  await Deno.writeTextFile(path, JSON.stringify({ workers: lab.workerStatistics() }));
+}
+
+// RFC 3339 where a program reads along, the time of day where a person does.
+function timeStamp(): string {
+  const now = new Date();
+  return Deno.stdout.isTerminal() ? now.toTimeString().slice(0, 8) : now.toISOString();
+}
+
+function untilSignal(): { signal: Promise<null>; close: () => void } {
+  let resolve: (value: null) => void = () => {};
+  const signal = new Promise<null>((done) => resolve = done);
+  const handler = () => resolve(null);
+  const names = ["SIGINT", "SIGTERM"] as const;
+  for (const name of names) Deno.addSignalListener(name, handler);
+  return {
+    signal,
+    close: () => {
+      for (const name of names) Deno.removeSignalListener(name, handler);
+    },
+  };
+}

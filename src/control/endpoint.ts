@@ -1,0 +1,141 @@
+/**
+ * How a port gets its connection: it listens (server role) or connects (client role).
+ *
+ * Either way one connection at a time is handed over; what it says is not looked at here. A second
+ * front-end on a listening port is turned away while the first one lives.
+ *
+ * Runs on the main thread.
+ *
+ * @module
+ */
+import type { Fd } from "../../ffi/fd.ts";
+import { acceptUnix, connectUnix, listenUnix } from "../../ffi/unix_socket.ts";
+import type { Reactor } from "./reactor.ts";
+import { clearSocketPath } from "./socket_path.ts";
+
+/** What an endpoint tells its port. */
+export interface EndpointEvents {
+  /** A peer is there; the port owns the socket and answers whether it takes it. */
+  readonly onPeer: (socket: Fd) => void;
+  /** A stale socket was replaced. */
+  readonly onStale: () => void;
+}
+
+/** Makes connections for one port. */
+export interface Endpoint {
+  /**
+   * Begins.
+   *
+   * @throws {SocketPathError | OsError} When it cannot listen.
+   */
+  open(): void;
+  /** The connection that was handed over has ended. */
+  released(): void;
+  /** Ends; a socket that was made is removed. */
+  close(): void;
+}
+
+/** Only the owner may connect: whoever can, hands us memory and gets frames. */
+const SOCKET_MODE = 0o600;
+/** Enough for a crowd that connects at once; the rest is told to try again. */
+const BACKLOG = 16;
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 1000;
+
+/** Listens on a path. */
+export class ServerEndpoint implements Endpoint {
+  readonly #path: string;
+  readonly #reactor: Reactor;
+  readonly #events: EndpointEvents;
+  #listener: Fd | null = null;
+  #token = 0;
+
+  /**
+   * @param path Where to listen, absolute, at most 107 bytes.
+   * @param reactor The loop that watches the listener.
+   * @param events Where peers go.
+   */
+  constructor(path: string, reactor: Reactor, events: EndpointEvents) {
+    this.#path = path;
+    this.#reactor = reactor;
+    this.#events = events;
+  }
+
+  open(): void {
+    if (clearSocketPath(this.#path)) this.#events.onStale();
+    this.#listener = listenUnix(this.#path, { backlog: BACKLOG, mode: SOCKET_MODE });
+    this.#token = this.#reactor.watch(this.#listener.number, () => this.#accept());
+  }
+
+  released(): void {
+    // The listener stays open: the next front-end may come at any time.
+  }
+
+  close(): void {
+    if (this.#listener === null) return;
+    this.#reactor.unwatch(this.#listener.number, this.#token);
+    this.#listener.close();
+    this.#listener = null;
+    try {
+      Deno.removeSync(this.#path);
+    } catch {
+      // Somebody removed it already.
+    }
+  }
+
+  // One per turn: a crowd on one port must not hold up the others.
+  #accept(): void {
+    const socket = this.#listener === null ? null : acceptUnix(this.#listener);
+    if (socket !== null) this.#events.onPeer(socket);
+  }
+}
+
+/** Connects to a path, for ever. */
+export class ClientEndpoint implements Endpoint {
+  readonly #path: string;
+  readonly #events: EndpointEvents;
+  #retryMs = FIRST_RETRY_MS;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #isClosed = false;
+
+  /**
+   * @param path Where the front-end listens.
+   * @param events Where the peer goes.
+   */
+  constructor(path: string, events: EndpointEvents) {
+    this.#path = path;
+    this.#events = events;
+  }
+
+  open(): void {
+    this.#connect();
+  }
+
+  released(): void {
+    this.#schedule();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  #connect(): void {
+    this.#timer = null;
+    let socket: Fd;
+    try {
+      socket = connectUnix(this.#path);
+    } catch {
+      // Nobody listens yet: the guest may start in a second or in a year.
+      return this.#schedule();
+    }
+    this.#retryMs = FIRST_RETRY_MS;
+    this.#events.onPeer(socket);
+  }
+
+  #schedule(): void {
+    if (this.#isClosed || this.#timer !== null) return;
+    this.#timer = setTimeout(() => this.#connect(), this.#retryMs);
+    this.#retryMs = Math.min(2 * this.#retryMs, LAST_RETRY_MS);
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * What happens to a switch that a person wants to read, as data; the command line makes lines of it.
+ *
+ * @module
+ */
+
+/** The process at the other end of a socket. */
+export interface Peer {
+  /** Its process number. */
+  readonly pid: number;
+  /** Its name as the kernel shows it. */
+  readonly name: string;
+}
+
+/** An event of one port. */
+export type PortEvent =
+  /** A front-end connected. */
+  | { readonly kind: "connected"; readonly port: string; readonly peer: Peer }
+  /** A second front-end was turned away. */
+  | { readonly kind: "refused"; readonly port: string; readonly peer: Peer }
+  /** The front-end hung up (`reason` null), or was disconnected because of what it did. */
+  | { readonly kind: "disconnected"; readonly port: string; readonly reason: string | null }
+  /** The guest's driver is ready: frames flow. */
+  | {
+    readonly kind: "up";
+    readonly port: string;
+    readonly features: bigint;
+    readonly memoryBytes: bigint;
+    readonly regions: number;
+  }
+  /** The guest's driver stopped its queues; the front-end is still there. */
+  | { readonly kind: "down"; readonly port: string }
+  /** A ring broke the rules and is quarantined. */
+  | {
+    readonly kind: "ring-fault";
+    readonly port: string;
+    readonly index: number;
+    readonly text: string;
+  }
+  /** A socket that nobody listens on any more was replaced. */
+  | { readonly kind: "stale-socket"; readonly port: string; readonly path: string };

@@ -1,0 +1,22 @@
+/**
+ * Why a ring is quarantined, in words.
+ *
+ * @module
+ */
+import { FAULT_AVAIL_INDEX, FAULT_HEAD, FAULT_UNMAPPED } from "../dataplane/state_layout.ts";
+
+const TEXTS: ReadonlyMap<number, string> = new Map([
+  [FAULT_AVAIL_INDEX, "the available index is further ahead than the ring is long"],
+  [FAULT_HEAD, "the available ring names a descriptor that the table does not have"],
+  [FAULT_UNMAPPED, "the memory that holds the ring is no longer mapped"],
+]);
+
+/**
+ * Says why a ring is quarantined.
+ *
+ * @param fault A FAULT_* of the state layout.
+ * @returns Half a sentence.
+ */
+export function faultText(fault: number): string {
+  return TEXTS.get(fault) ?? `fault ${fault}`;
+}

@@ -1,0 +1,49 @@
+/**
+ * What a port's back-end offers to every front-end, for as long as the topology says the same.
+ *
+ * The set is a promise: on a reconnect a front-end refuses a back-end that lacks a bit it had
+ * accepted. Bits that are not here are not implemented.
+ *
+ * @module
+ */
+import type { BackendOffer } from "../vhost_user/backend.ts";
+import { MAX_RING_SIZE } from "../dataplane/state_layout.ts";
+import {
+  featureSet,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+  VIRTIO_F_ANY_LAYOUT,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_NET_F_GUEST_ANNOUNCE,
+  VIRTIO_NET_F_MQ,
+  VIRTIO_NET_F_MRG_RXBUF,
+} from "../virtio/features.ts";
+import {
+  VHOST_USER_PROTOCOL_F_MQ,
+  VHOST_USER_PROTOCOL_F_REPLY_ACK,
+} from "../vhost_user/numbers.ts";
+
+/**
+ * The offer of a port.
+ *
+ * @param queuePairs How many queue pairs the topology gives the port, 1 to 128.
+ * @returns Features, protocol features and limits.
+ */
+export function backendOffer(queuePairs: number): BackendOffer {
+  return {
+    features: featureSet(
+      VIRTIO_NET_F_MRG_RXBUF,
+      VIRTIO_NET_F_GUEST_ANNOUNCE,
+      VIRTIO_NET_F_MQ,
+      VIRTIO_F_ANY_LAYOUT,
+      VIRTIO_F_INDIRECT_DESC,
+      VIRTIO_F_EVENT_IDX,
+      VIRTIO_F_VERSION_1,
+      VHOST_USER_F_PROTOCOL_FEATURES,
+    ),
+    protocolFeatures: featureSet(VHOST_USER_PROTOCOL_F_MQ, VHOST_USER_PROTOCOL_F_REPLY_ACK),
+    queuePairs,
+    maxQueueSize: MAX_RING_SIZE,
+  };
+}

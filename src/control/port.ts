@@ -1,0 +1,175 @@
+/**
+ * A vhost-user port: endpoint, connection, back-end and device put together.
+ *
+ * It owns the order of things: a peer comes, a back-end is made for it, its guest's rings start and
+ * stop, it leaves, everything it brought is released, the next one may come.
+ *
+ * Runs on the main thread.
+ *
+ * @module
+ */
+import type { Fd } from "../../ffi/fd.ts";
+import { hasHungUp, peerCredentials } from "../../ffi/unix_socket.ts";
+import { RING_FAULT } from "../dataplane/state_layout.ts";
+import { ringAt, ringNumber, type State } from "../dataplane/state.ts";
+import { Backend, type BackendOffer } from "../vhost_user/backend.ts";
+import { Connection } from "./connection.ts";
+import { ClientEndpoint, type Endpoint, ServerEndpoint } from "./endpoint.ts";
+import type { PortEvent } from "./events.ts";
+import { faultText } from "./faults.ts";
+import { PortDevice } from "./port_device.ts";
+import type { PortMemory } from "./port_memory.ts";
+import type { BridgeMembers } from "./bridge_members.ts";
+import type { Reactor } from "./reactor.ts";
+import { processName } from "./socket_path.ts";
+import type { WorkerPool } from "./worker_pool.ts";
+
+/** Who listens: the switch (server) or the guest's side (client). */
+export type SocketRole = "server" | "client";
+
+/** What a port is made of. */
+export interface PortParts {
+  /** The port's number. */
+  readonly number: number;
+  /** Its name in the topology. */
+  readonly name: string;
+  /** The bridge that it is in. */
+  readonly bridge: number;
+  /** Who listens. */
+  readonly role: SocketRole;
+  /** The socket's path. */
+  readonly socket: string;
+  /** What the back-end offers. */
+  readonly offer: BackendOffer;
+  /** The state memory. */
+  readonly state: State;
+  /** The port's memory. */
+  readonly memory: PortMemory;
+  /** The poll Workers. */
+  readonly workers: WorkerPool;
+  /** Who gets flooded frames. */
+  readonly members: BridgeMembers;
+  /** The descriptor loop. */
+  readonly reactor: Reactor;
+  /** Told what a person wants to know. */
+  readonly onEvent: (event: PortEvent) => void;
+}
+
+/** What a port is doing. */
+export type PortState = "waiting" | "connected" | "up";
+
+/** One vhost-user port. */
+export class Port {
+  /** Its name in the topology. */
+  readonly name: string;
+  /** Its number. */
+  readonly number: number;
+  readonly #parts: PortParts;
+  readonly #device: PortDevice;
+  readonly #endpoint: Endpoint;
+  readonly #reportedFaults = new Map<number, number>();
+  #connection: Connection | null = null;
+  #isClosing = false;
+
+  /** @param parts What it works with. */
+  constructor(parts: PortParts) {
+    this.name = parts.name;
+    this.number = parts.number;
+    this.#parts = parts;
+    this.#device = new PortDevice({
+      port: parts.number,
+      bridge: parts.bridge,
+      state: parts.state,
+      memory: parts.memory,
+      workers: parts.workers,
+      members: parts.members,
+      onLink: (isUp) => this.#onLink(isUp),
+    });
+    const events = {
+      onPeer: (socket: Fd) => this.#attach(socket),
+      onStale: () => parts.onEvent({ kind: "stale-socket", port: parts.name, path: parts.socket }),
+    };
+    this.#endpoint = parts.role === "server"
+      ? new ServerEndpoint(parts.socket, parts.reactor, events)
+      : new ClientEndpoint(parts.socket, events);
+  }
+
+  /** What the port is doing. */
+  get state(): PortState {
+    if (this.#connection === null) return "waiting";
+    return this.#device.isUp ? "up" : "connected";
+  }
+
+  /** Begins to listen or to connect. */
+  open(): void {
+    this.#endpoint.open();
+  }
+
+  /** Ends the connection and the endpoint. */
+  close(): void {
+    this.#isClosing = true;
+    this.#connection?.close();
+    this.#endpoint.close();
+  }
+
+  /** Reports rings that a Worker quarantined since the last look; called by the switch's clock. */
+  reportFaults(): void {
+    if (this.#connection === null) return;
+    for (let index = 0; index < 2 * this.#parts.offer.queuePairs; index++) {
+      const at = ringAt(ringNumber(this.#parts.number, index)) + RING_FAULT;
+      const fault = this.#parts.state.load32(at);
+      if (fault === (this.#reportedFaults.get(index) ?? 0)) continue;
+      this.#reportedFaults.set(index, fault);
+      if (fault === 0) continue;
+      this.#parts.onEvent({ kind: "ring-fault", port: this.name, index, text: faultText(fault) });
+    }
+  }
+
+  #attach(socket: Fd): void {
+    const { pid } = peerCredentials(socket);
+    const peer = { pid, name: processName(pid) };
+    if (this.#connection !== null) {
+      // A peer that was killed may be noticed only now, because its successor is already here.
+      if (hasHungUp(this.#connection.socket)) this.#connection.close();
+      else {
+        socket.close();
+        this.#parts.onEvent({ kind: "refused", port: this.name, peer });
+        return;
+      }
+    }
+    this.#parts.onEvent({ kind: "connected", port: this.name, peer });
+    this.#connection = new Connection({
+      socket,
+      backend: new Backend(this.#device, this.#parts.offer),
+      reactor: this.#parts.reactor,
+      onEnd: (reason) => this.#detach(reason),
+    });
+  }
+
+  #detach(reason: Error | null): void {
+    this.#connection = null;
+    this.#device.detach();
+    this.#reportedFaults.clear();
+    if (!this.#isClosing) {
+      this.#parts.onEvent({
+        kind: "disconnected",
+        port: this.name,
+        reason: reason?.message ?? null,
+      });
+      this.#endpoint.released();
+    }
+  }
+
+  #onLink(isUp: boolean): void {
+    if (this.#isClosing) return;
+    const { memory, name } = this.#parts;
+    if (!isUp) return this.#parts.onEvent({ kind: "down", port: name });
+    this.#parts.onEvent({
+      kind: "up",
+      port: name,
+      features: this.#device.features,
+      memoryBytes: memory.sizeBytes,
+      regions: memory.regions.length,
+    });
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * The switch: state memory, poll Workers, bridges and ports, opened and closed as one.
+ *
+ * Runs on the main thread.
+ *
+ * @module
+ */
+import type { PortConfig, Topology } from "../../config/topology.ts";
+import { State } from "../dataplane/state.ts";
+import {
+  CLOCK_SECONDS,
+  FDB_MASK,
+  FDB_SEED,
+  FDB_WAYS,
+  MAX_FDB_SETS,
+} from "../dataplane/state_layout.ts";
+import { BridgeMembers } from "./bridge_members.ts";
+import { type PortCounters, readCounters } from "./counters.ts";
+import type { PortEvent } from "./events.ts";
+import { backendOffer } from "./offer.ts";
+import { Port, type PortState } from "./port.ts";
+import { PortMemory } from "./port_memory.ts";
+import { Reactor } from "./reactor.ts";
+import { WorkerPool, type WorkerStatistics } from "./worker_pool.ts";
+
+/** How often the switch's clock advances and quarantined rings are looked for. */
+const CLOCK_MS = 250;
+
+/** Who is told what happens. */
+export interface SwitchEvents {
+  /** A port changed. */
+  readonly onPortEvent: (event: PortEvent) => void;
+  /** A poll Worker died of a programmer's fault: the switch no longer forwards. */
+  readonly onFailure: (error: Error) => void;
+}
+
+/** One port in a report. */
+export interface PortReport {
+  /** The port's name. */
+  readonly name: string;
+  /** What it is doing. */
+  readonly state: PortState;
+  /** Its counters. */
+  readonly counters: PortCounters;
+}
+
+/** A running switch. */
+export class Switch {
+  readonly #topology: Topology;
+  readonly #events: SwitchEvents;
+  readonly #state = new State();
+  readonly #reactor = new Reactor();
+  readonly #workers = new WorkerPool(this.#state);
+  readonly #members = new BridgeMembers(this.#state);
+  readonly #ports: Port[] = [];
+  readonly #started = performance.now();
+  #clock: ReturnType<typeof setInterval> | null = null;
+
+  /**
+   * @param topology What to build.
+   * @param events Who is told what happens.
+   */
+  constructor(topology: Topology, events: SwitchEvents) {
+    this.#topology = topology;
+    this.#events = events;
+  }
+
+  /**
+   * Starts the Workers and opens every port. After a failure everything is closed again.
+   *
+   * @throws {SocketPathError | OsError} When a port cannot be opened; the message names it.
+   */
+  async open(): Promise<void> {
+    try {
+      this.#prepareBridges();
+      const memories = this.#topology.ports.map(() => new PortMemory());
+      await this.#workers.start(
+        this.#topology.threads.workers,
+        memories.map(({ memory }) => memory),
+        this.#topology.threads.poll,
+        this.#events.onFailure,
+      );
+      this.#topology.ports.forEach((config, i) => {
+        this.#ports.push(this.#makePort(config, i, memories[i]!));
+      });
+      this.#reactor.start();
+      for (const port of this.#ports) port.open();
+      this.#clock = setInterval(() => this.#tick(), CLOCK_MS);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** What every port is doing, in the topology's order. */
+  report(): PortReport[] {
+    return this.#ports.map((port) => ({
+      name: port.name,
+      state: port.state,
+      counters: readCounters(this.#state, port.number, this.#workers.count),
+    }));
+  }
+
+  /** What every Worker did. */
+  workerStatistics(): WorkerStatistics[] {
+    return this.#workers.statistics();
+  }
+
+  /** Closes every port, ends the Workers, and releases everything. */
+  async close(): Promise<void> {
+    if (this.#clock !== null) clearInterval(this.#clock);
+    for (const port of this.#ports) port.close();
+    await this.#reactor.stop();
+    await this.#workers.stop();
+  }
+
+  #prepareBridges(): void {
+    const bridges = this.#topology.bridges;
+    bridges.forEach(({ ageingSeconds }, i) => this.#members.setAgeing(i, ageingSeconds));
+    const addresses = bridges.reduce((sum, { maxAddresses }) => sum + maxAddresses, 0);
+    this.#state.set32(FDB_MASK, fdbSets(addresses) - 1);
+    // An odd multiplier that nobody outside knows: addresses cannot be aimed at one set.
+    this.#state.set64(FDB_SEED, crypto.getRandomValues(new BigUint64Array(1))[0]! | 1n);
+  }
+
+  #makePort(config: PortConfig, number: number, memory: PortMemory): Port {
+    const { name, role, socket, queues } = config;
+    return new Port({
+      ...{ number, name, role, socket, memory },
+      bridge: this.#topology.bridges.findIndex((bridge) => bridge.name === config.bridge),
+      offer: backendOffer(queues),
+      state: this.#state,
+      workers: this.#workers,
+      members: this.#members,
+      reactor: this.#reactor,
+      onEvent: this.#events.onPortEvent,
+    });
+  }
+
+  #tick(): void {
+    const seconds = Math.trunc((performance.now() - this.#started) / 1000);
+    this.#state.store32(CLOCK_SECONDS, seconds);
+    for (const port of this.#ports) port.reportFaults();
+  }
+}
+
+// Half full when it holds what was asked for, so that a set seldom overflows.
+function fdbSets(addresses: number): number {
+  const wanted = Math.max(1, Math.ceil(2 * addresses / FDB_WAYS));
+  return Math.min(MAX_FDB_SETS, 2 ** Math.ceil(Math.log2(wanted)));
+}
