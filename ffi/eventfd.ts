@@ -1,0 +1,77 @@
+/**
+ * Event descriptors: kicks, calls and doorbells.
+ *
+ * @module
+ */
+import { check, EAGAIN, errno, OsError } from "./errno.ts";
+import { Fd } from "./fd.ts";
+import { libc } from "./libc.ts";
+
+// bits/eventfd.h
+const EFD_CLOEXEC = 0o2000000;
+const EFD_NONBLOCK = 0o4000;
+/** An event descriptor is read and written as one 64-bit count. */
+const COUNT_BYTES = 8n;
+
+function one(): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new BigUint64Array([1n]).buffer);
+}
+
+/** An event descriptor of our own. */
+export class EventFd implements Disposable {
+  /** The descriptor; this object owns it. */
+  readonly fd: Fd;
+  readonly #buffer = one();
+
+  private constructor(fd: Fd) {
+    this.fd = fd;
+  }
+
+  /**
+   * Makes one, non-blocking.
+   *
+   * @param initial Its count to begin with.
+   * @throws {OsError} When the system refuses.
+   */
+  static create(initial = 0): EventFd {
+    const flags = EFD_CLOEXEC | EFD_NONBLOCK;
+    return new EventFd(Fd.adopt(check(libc().eventfd(initial, flags), "create an eventfd")));
+  }
+
+  /** Adds one to the count, which wakes whoever waits. */
+  signal(): void {
+    libc().write(this.fd.number, this.#buffer, COUNT_BYTES);
+  }
+
+  /** Reads the count and sets it to zero; 0 when nobody signalled. */
+  drain(): bigint {
+    const count = new BigUint64Array(1);
+    const result = libc().read(this.fd.number, new Uint8Array(count.buffer), COUNT_BYTES);
+    if (result === COUNT_BYTES) return count[0]!;
+    const number = errno();
+    if (number === EAGAIN) return 0n;
+    throw new OsError("read an eventfd", number);
+  }
+
+  /** Closes the descriptor. */
+  close(): void {
+    this.fd.close();
+  }
+
+  /** Closes the descriptor. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/**
+ * Makes a function that signals an event descriptor by its number, for poll Workers.
+ *
+ * The function neither allocates nor throws; a full count or a closed descriptor is the guest's own
+ * affair. It returns what write returned.
+ */
+export function createSignaller(): (fd: number) => number {
+  const { write } = libc();
+  const buffer = one();
+  return (fd) => Number(write(fd, buffer, COUNT_BYTES));
+}

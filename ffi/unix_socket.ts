@@ -1,0 +1,269 @@
+/**
+ * Unix stream sockets with descriptor passing, non-blocking throughout.
+ *
+ * @module
+ */
+import { i32le } from "../src/layout/struct.ts";
+import { check, EAGAIN, ECONNRESET, EINTR, errno, OsError } from "./errno.ts";
+import { Fd } from "./fd.ts";
+import {
+  CMSGHDR,
+  controlLength,
+  controlSpace,
+  IOVEC,
+  MSGHDR,
+  POLLFD,
+  SOCKADDR_UN,
+  UCRED,
+} from "./layouts.ts";
+import { libc } from "./libc.ts";
+
+/** Longest path of a socket: sun_path holds 108 bytes with the final zero (sys/un.h). */
+export const MAX_PATH_BYTES = 107;
+/** What {@linkcode receive} and {@linkcode send} answer when they would have to wait. */
+export const WOULD_BLOCK = -1;
+/** Descriptors that one call can receive; more are closed and reported. */
+export const MAX_DESCRIPTORS = 32;
+
+// bits/socket.h, bits/socket_type.h, asm-generic/socket.h, poll.h
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
+const SCM_RIGHTS = 1;
+const MSG_PEEK = 0x2;
+const MSG_CTRUNC = 0x8;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_CMSG_CLOEXEC = 0x40000000;
+const POLLIN = 1;
+const DESCRIPTOR_BYTES = 4;
+
+/** More descriptors came with a message than fit; those that came were closed. */
+export class ControlTruncated extends Error {
+  override readonly name = "ControlTruncated";
+}
+
+/** Who is at the other end of a socket. */
+export interface PeerCredentials {
+  /** Process number; 0 when it is outside our namespace. */
+  readonly pid: number;
+  /** User number. */
+  readonly uid: number;
+  /** Group number. */
+  readonly gid: number;
+}
+
+/**
+ * Listens on a path.
+ *
+ * @param path Absolute or relative, at most 107 bytes; nothing is there yet.
+ * @param options Queue of connections not yet accepted, and permissions of the socket file.
+ * @returns The listening socket.
+ * @throws {OsError} When the path is taken, too long or not permitted; the message names it.
+ */
+export function listenUnix(
+  path: string,
+  options: { readonly backlog?: number; readonly mode?: number } = {},
+): Fd {
+  const socket = createSocket();
+  try {
+    const address = socketAddress(path, "listen on");
+    // The mode of the unbound socket becomes the file's: no moment with wider permissions.
+    check(libc().fchmod(socket.number, options.mode ?? 0o600), `set the mode of ${path}`);
+    check(libc().bind(socket.number, address, address.length), `listen on ${path}`);
+    check(libc().listen(socket.number, options.backlog ?? 16), `listen on ${path}`);
+    return socket;
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+}
+
+/**
+ * Connects to a path.
+ *
+ * @param path Where somebody listens.
+ * @returns The connected socket.
+ * @throws {OsError} ENOENT, ECONNREFUSED (nobody listens), EAGAIN (its queue is full), EACCES.
+ */
+export function connectUnix(path: string): Fd {
+  const socket = createSocket();
+  try {
+    const address = socketAddress(path, "connect to");
+    check(libc().connect(socket.number, address, address.length), `connect to ${path}`);
+    return socket;
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+}
+
+/**
+ * Accepts a connection.
+ *
+ * @param listener A listening socket; stays the caller's.
+ * @returns The connected socket, or null when none waits.
+ * @throws {OsError} EMFILE and the like.
+ */
+export function acceptUnix(listener: Fd): Fd | null {
+  const flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+  const result = libc().accept4(listener.number, null, null, flags);
+  if (result >= 0) return Fd.adopt(result);
+  const number = errno();
+  if (number === EAGAIN || number === EINTR) return null;
+  throw new OsError("accept a connection", number);
+}
+
+/** Two sockets connected to each other. */
+export function unixSocketPair(): [Fd, Fd] {
+  const pair = new Int32Array(2);
+  const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  check(libc().socketpair(AF_UNIX, type, 0, new Uint8Array(pair.buffer)), "create a socket pair");
+  return [Fd.adopt(pair[0]!), Fd.adopt(pair[1]!)];
+}
+
+/** Who connected; `socket` stays the caller's. */
+export function peerCredentials(socket: Fd): PeerCredentials {
+  const buffer = new Uint8Array(UCRED.size);
+  const length = new Uint8Array(new Uint32Array([UCRED.size]).buffer);
+  const result = libc().getsockopt(socket.number, SOL_SOCKET, SO_PEERCRED, buffer, length);
+  check(result, "ask who connected");
+  return UCRED.read(new DataView(buffer.buffer));
+}
+
+/**
+ * Receives bytes, and descriptors that came with them.
+ *
+ * @param socket The socket; stays the caller's.
+ * @param into Where the bytes go; not more than its length are taken.
+ * @param fds Descriptors are appended; the caller owns them.
+ * @returns How many bytes; 0 at the end of the stream; WOULD_BLOCK when there is nothing.
+ * @throws {ControlTruncated} When more than 32 descriptors came.
+ * @throws {OsError} When the connection broke.
+ */
+export function receive(socket: Fd, into: Uint8Array, fds: Fd[]): number {
+  const control = new Uint8Array(controlSpace(MAX_DESCRIPTORS * DESCRIPTOR_BYTES));
+  const message = messageHeader(into, control, control.length);
+  const flags = MSG_CMSG_CLOEXEC | MSG_DONTWAIT;
+  const result = Number(libc().recvmsg(socket.number, message, flags));
+  if (result < 0) return failedTransfer("receive from a socket");
+  const { msg_controllen, msg_flags } = MSGHDR.read(new DataView(message.buffer));
+  const came = descriptors(control, Number(msg_controllen));
+  if ((msg_flags & MSG_CTRUNC) !== 0) {
+    for (const fd of came) fd.close();
+    throw new ControlTruncated("Cannot receive a message: too many descriptors came with it");
+  }
+  fds.push(...came);
+  return result;
+}
+
+/**
+ * Sends bytes, and descriptors with them.
+ *
+ * @param socket The socket; stays the caller's.
+ * @param data The bytes.
+ * @param fds Descriptors to duplicate into the peer; stay the caller's.
+ * @returns How many bytes were taken; WOULD_BLOCK when none can be.
+ * @throws {OsError} EPIPE when the peer is gone; never a signal.
+ */
+export function send(socket: Fd, data: Uint8Array, fds: readonly Fd[] = []): number {
+  const dataBytes = fds.length * DESCRIPTOR_BYTES;
+  const control = new Uint8Array(fds.length === 0 ? 0 : controlSpace(dataBytes));
+  if (fds.length > 0) {
+    const view = new DataView(control.buffer);
+    const header = {
+      cmsg_len: BigInt(controlLength(dataBytes)),
+      cmsg_level: 1,
+      cmsg_type: SCM_RIGHTS,
+    };
+    CMSGHDR.write(view, 0, header);
+    fds.forEach((fd, i) => i32le.set(view, CMSGHDR.size + i * DESCRIPTOR_BYTES, fd.number));
+  }
+  const message = messageHeader(data, control, control.length);
+  const flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+  const result = Number(libc().sendmsg(socket.number, message, flags));
+  return result < 0 ? failedTransfer("send to a socket") : result;
+}
+
+/** Whether the peer has hung up and nothing it sent is left to read. */
+export function hasHungUp(socket: Fd): boolean {
+  const flags = MSG_PEEK | MSG_DONTWAIT;
+  const result = Number(libc().recv(socket.number, new Uint8Array(1), 1n, flags));
+  return result === 0 || (result < 0 && errno() === ECONNRESET);
+}
+
+/** Waits in this thread until a socket is readable or hung up; returns whether it is. */
+export function waitReadable(socket: Fd, timeoutMs: number): boolean {
+  const entry = new Uint8Array(POLLFD.size);
+  POLLFD.write(new DataView(entry.buffer), 0, { fd: socket.number, events: POLLIN, revents: 0 });
+  return libc().poll(entry, 1n, timeoutMs) > 0;
+}
+
+function createSocket(): Fd {
+  const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  return Fd.adopt(check(libc().socket(AF_UNIX, type, 0), "create a socket"));
+}
+
+function socketAddress(path: string, action: string): Uint8Array<ArrayBuffer> {
+  const sun_path = new TextEncoder().encode(path);
+  if (sun_path.length > MAX_PATH_BYTES) {
+    throw new OsError(`${action} ${path}`, 36);
+  }
+  const address = new Uint8Array(SOCKADDR_UN.size);
+  SOCKADDR_UN.write(new DataView(address.buffer), 0, { sun_family: AF_UNIX, sun_path });
+  return address;
+}
+
+// SAFETY: the header holds addresses of `data` and `control`. Both are reachable from the caller's
+// frame until the system call has returned.
+function messageHeader(
+  data: Uint8Array,
+  control: Uint8Array,
+  controlBytes: number,
+): Uint8Array<ArrayBuffer> {
+  const buffer = new Uint8Array(MSGHDR.size + IOVEC.size);
+  const view = new DataView(buffer.buffer);
+  const address = addressOf(buffer);
+  IOVEC.write(view, MSGHDR.size, { iov_base: addressOf(data), iov_len: BigInt(data.length) });
+  MSGHDR.write(view, 0, {
+    msg_name: 0n,
+    msg_namelen: 0,
+    msg_iov: address + BigInt(MSGHDR.size),
+    msg_iovlen: 1n,
+    msg_control: controlBytes === 0 ? 0n : addressOf(control),
+    msg_controllen: BigInt(controlBytes),
+    msg_flags: 0,
+  });
+  return buffer;
+}
+
+// Asking for the buffer moves the bytes of a small array out of the collected heap, where they stay.
+function addressOf(data: Uint8Array): bigint {
+  void data.buffer;
+  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(data as Uint8Array<ArrayBuffer>));
+}
+
+function descriptors(control: Uint8Array<ArrayBuffer>, length: number): Fd[] {
+  const view = new DataView(control.buffer);
+  const found: Fd[] = [];
+  for (let at = 0; at + CMSGHDR.size <= length;) {
+    const { cmsg_len, cmsg_level, cmsg_type } = CMSGHDR.read(view, at);
+    const dataBytes = Number(cmsg_len) - CMSGHDR.size;
+    if (cmsg_level === SOL_SOCKET && cmsg_type === SCM_RIGHTS) {
+      for (let i = 0; i + DESCRIPTOR_BYTES <= dataBytes; i += DESCRIPTOR_BYTES) {
+        found.push(Fd.adopt(i32le.get(view, at + CMSGHDR.size + i)));
+      }
+    }
+    at += controlSpace(dataBytes);
+  }
+  return found;
+}
+
+function failedTransfer(action: string): number {
+  const number = errno();
+  if (number === EAGAIN || number === EINTR) return WOULD_BLOCK;
+  throw new OsError(action, number);
+}
