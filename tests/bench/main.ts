@@ -48,7 +48,7 @@ async function main(): Promise<number> {
   const summary = summarise(runs);
   print("", renderTable(summary));
   const environment = { ...describeEnvironment(), loadBefore, memory: memory.kind };
-  const file = await writeResults({ environment, summary, runs });
+  const file = await writeResults(environment.at, { environment, summary, runs });
   print("", `Median (least–greatest) of the rounds; written to ${file}`);
   return summary.some(({ faults }) => faults.length > 0) ? 1 : 0;
 }
@@ -136,9 +136,9 @@ function describeEnvironment() {
   };
 }
 
-async function writeResults(results: { environment: { at: string } }): Promise<string> {
+async function writeResults(at: string, results: unknown): Promise<string> {
   await Deno.mkdir(RESULTS_FOLDER, { recursive: true });
-  const file = join(RESULTS_FOLDER, `loop-${results.environment.at.replaceAll(":", "-")}.json`);
+  const file = join(RESULTS_FOLDER, `loop-${at.replaceAll(":", "-")}.json`);
   await Deno.writeTextFile(file, `${JSON.stringify(results, null, 2)}\n`);
   return file;
 }

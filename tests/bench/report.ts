@@ -8,7 +8,7 @@
  */
 
 import type { LoopResult } from "./loop.ts";
-import type { System, WorkerStatistics } from "./systems.ts";
+import { type System, SYSTEMS, type WorkerStatistics } from "./systems.ts";
 
 /** Name of a system as in {@linkcode System.name}. */
 export type SystemName = System["name"];
@@ -59,13 +59,6 @@ export interface SizeSummary {
   readonly faults: readonly string[];
 }
 
-/** The systems that labswitch is compared with, and what both are called in the table. */
-const TITLES: Readonly<Record<SystemName, string>> = {
-  labswitch: "labswitch",
-  ovs: "OVS-DPDK",
-  io: "testpmd io",
-};
-
 /**
  * Summarises numbers.
  *
@@ -106,19 +99,19 @@ export function renderTable(summaries: readonly SizeSummary[]): string {
   const measured = (name: SystemName) => summaries.some(({ mpps }) => mpps[name] !== undefined);
   const compared = (name: SystemName) =>
     summaries.some(({ labswitchRatio }) => labswitchRatio[name] !== undefined);
-  const names = (Object.keys(TITLES) as SystemName[]).filter(measured);
-  const others = names.filter(compared);
+  const columns = SYSTEMS.filter(({ name }) => measured(name));
+  const others = columns.filter(({ name }) => compared(name));
   const polled = summaries.some(({ polls }) => polls !== undefined);
   const header = [
     "Frame",
-    ...names.map((name) => `${TITLES[name]} Mpps`),
-    ...others.map((name) => `labswitch / ${TITLES[name]}`),
+    ...columns.map(({ title }) => `${title} Mpps`),
+    ...others.map(({ title }) => `labswitch / ${title}`),
     ...(polled ? ["busy polls", "ns per frame"] : []),
   ];
   const rows = summaries.map((summary) => [
     `${summary.frameSizeBytes} B`,
-    ...names.map((name) => renderSpread(summary.mpps[name])),
-    ...others.map((name) => renderSpread(summary.labswitchRatio[name])),
+    ...columns.map(({ name }) => renderSpread(summary.mpps[name])),
+    ...others.map(({ name }) => renderSpread(summary.labswitchRatio[name])),
     ...(polled ? renderPolls(summary.polls) : []),
   ]);
   const lines = [header, header.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`);

@@ -22,6 +22,11 @@ const QUOTED_OUTPUT_LENGTH = 2_000;
 export interface ConsoleProcessOptions {
   /** The only core that all threads of the child may use, unless they pin themselves. */
   readonly core?: number;
+  /**
+   * Makes a C program write each line at once although its output is a pipe; without it the answer
+   * to a command arrives when 4 KiB have gathered.
+   */
+  readonly lineBuffered?: boolean;
   /** Variables added to the inherited environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -45,9 +50,13 @@ export class ConsoleProcess implements AsyncDisposable {
    * @throws {Deno.errors.NotFound} If the program does not exist.
    */
   constructor(program: string, args: readonly string[], options: ConsoleProcessOptions = {}) {
-    const line = options.core === undefined
-      ? [program, ...args]
-      : ["taskset", "--cpu-list", String(options.core), program, ...args];
+    const line = [
+      // Both programs replace themselves by the next one, so the child's id is the program's.
+      ...(options.core === undefined ? [] : ["taskset", "--cpu-list", String(options.core)]),
+      ...(options.lineBuffered ? ["stdbuf", "--output=L"] : []),
+      program,
+      ...args,
+    ];
     this.#name = program;
     this.#child = new Deno.Command(line[0]!, {
       args: line.slice(1),

@@ -10,7 +10,7 @@
 import { join } from "node:path";
 import { ConsoleProcess, findProgram, runToEnd } from "./console_process.ts";
 import type { DpdkMemory } from "./hugepages.ts";
-import { memoryArguments } from "./testpmd.ts";
+import { memoryArguments, runtimeEnvironment } from "./testpmd.ts";
 
 /** Where Debian keeps the variant that is linked with DPDK, and its name elsewhere. */
 const DAEMONS = ["/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk", "ovs-vswitchd"];
@@ -176,8 +176,9 @@ export class Ovs implements AsyncDisposable {
 
   #processOptions() {
     const { core, folder } = this.#options;
-    const folders = ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"];
-    return { core, env: Object.fromEntries(folders.map((name) => [name, folder])) };
+    const names = ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"];
+    const folders = Object.fromEntries(names.map((name) => [name, folder]));
+    return { core, env: { ...folders, ...runtimeEnvironment(folder) } };
   }
 }
 

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { dirname } from "node:path";
 import { ConsoleProcess } from "./console_process.ts";
 import type { DpdkMemory } from "./hugepages.ts";
 
@@ -48,7 +49,7 @@ export interface VirtioUserRing {
 
 /** How a generator is started. */
 export interface GeneratorOptions {
-  /** vhost-user socket of each of the two ports. */
+  /** vhost-user socket of each of the two ports; DPDK's own files go beside the first. */
   readonly sockets: readonly [string, string];
   /** Whether the generator listens on the sockets (the switch connects) or connects itself. */
   readonly listening: boolean;
@@ -71,7 +72,7 @@ export interface GeneratorOptions {
 
 /** How a forwarder is started. */
 export interface ForwarderOptions {
-  /** vhost-user socket of each of the two ports; the forwarder listens. */
+  /** As for the generator; the forwarder listens. */
   readonly sockets: readonly [string, string];
   /** Queue pairs of each port. */
   readonly queues: number;
@@ -102,10 +103,13 @@ export interface PortStats {
  *
  * @param text The answer; anything around the counters is skipped.
  * @returns One element per port, in the order printed.
- * @throws {SyntaxError} If a port's block lacks a counter.
+ * @throws {SyntaxError} If there is no port, or a port's block lacks a counter.
  */
 export function parsePortStats(text: string): PortStats[] {
   const [, ...blocks] = text.split(/NIC statistics for port /);
+  if (blocks.length === 0) {
+    throw new SyntaxError(`Cannot read port statistics: no port in ${JSON.stringify(text)}`);
+  }
   return blocks.map((block) => {
     const counter = (name: string): number => {
       const digits = new RegExp(`${name}:\\s+(\\d+)`).exec(block)?.[1];
@@ -191,10 +195,23 @@ export function forwarderArguments(options: ForwarderOptions, filePrefix: string
  * @returns Options of DPDK's environment layer, without a size.
  */
 export function memoryArguments(memory: DpdkMemory): string[] {
-  // One file for all memory: virtio-user hands it over in one SET_MEM_TABLE of at most 8 regions.
+  // One file for all memory, because a front-end hands over at most 8 regions. Normal pages are one
+  // file anyway; --legacy-mem is implied there, and naming it keeps Open vSwitch from adding
+  // --in-memory, which excludes it.
   return memory.kind === "huge-pages"
     ? ["--in-memory", "--single-file-segments"]
-    : ["--in-memory", "--no-huge"];
+    : ["--no-huge", "--legacy-mem"];
+}
+
+/**
+ * Makes a DPDK program keep its runtime files out of the system's folder, where it never removes
+ * them.
+ *
+ * @param folder Where they shall go; the caller removes it.
+ * @returns Environment variables.
+ */
+export function runtimeEnvironment(folder: string): Record<string, string> {
+  return { RUNTIME_DIRECTORY: folder };
 }
 
 /** A testpmd at its prompt. Disposing quits it. */
@@ -214,7 +231,7 @@ export class Testpmd implements AsyncDisposable {
    * @throws {Error} If testpmd refuses to start or finds no switch in time.
    */
   static startGenerator(options: GeneratorOptions): Promise<Testpmd> {
-    return Testpmd.#start(generatorArguments(options, Testpmd.#filePrefix()), options.core);
+    return Testpmd.#start(generatorArguments(options, Testpmd.#filePrefix()), options);
   }
 
   /**
@@ -225,11 +242,15 @@ export class Testpmd implements AsyncDisposable {
    * @throws {Error} If testpmd refuses to start.
    */
   static startForwarder(options: ForwarderOptions): Promise<Testpmd> {
-    return Testpmd.#start(forwarderArguments(options, Testpmd.#filePrefix()), options.core);
+    return Testpmd.#start(forwarderArguments(options, Testpmd.#filePrefix()), options);
   }
 
-  static async #start(args: readonly string[], core: number): Promise<Testpmd> {
-    const console = new ConsoleProcess("dpdk-testpmd", args, { core });
+  static async #start(
+    args: readonly string[],
+    { core, sockets }: Pick<GeneratorOptions, "core" | "sockets">,
+  ): Promise<Testpmd> {
+    const env = runtimeEnvironment(dirname(sockets[0]));
+    const console = new ConsoleProcess("dpdk-testpmd", args, { core, env, lineBuffered: true });
     try {
       const prompted = (output: string) => output.includes(PROMPT) || undefined;
       await console.awaitOutput("the prompt", prompted, START_TIMEOUT_MS);
