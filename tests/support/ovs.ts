@@ -24,6 +24,12 @@ const START_MEMORY_MIB = 64;
 /** Most memory Open vSwitch will take: its default buffer pool for MTU 1500 has about 790 MB. */
 export const OVS_MEMORY_MIB = 1_024;
 
+/**
+ * Memory for the same pool in normal pages, in MiB: a buffer of 3 KiB does not straddle two pages
+ * and so takes 4 KiB.
+ */
+const NORMAL_PAGES_MEMORY_MIB = 1_536;
+
 /** How long one change of the configuration may take, the daemons' start included. */
 const CONFIGURE_TIMEOUT_SECONDS = 30;
 
@@ -120,7 +126,7 @@ export class Ovs implements AsyncDisposable {
   async #configureDpdk(): Promise<void> {
     const { core, memory } = this.#options;
     // Huge pages are taken as needed; normal pages all at the start.
-    const sizeMib = memory.kind === "huge-pages" ? START_MEMORY_MIB : OVS_MEMORY_MIB;
+    const sizeMib = memory.kind === "huge-pages" ? START_MEMORY_MIB : NORMAL_PAGES_MEMORY_MIB;
     const extra = ["--no-pci", "--no-telemetry", ...memoryArguments(memory), "-m", String(sizeMib)];
     await this.#configure(
       "--no-wait",
