@@ -1,0 +1,110 @@
+/**
+ * Runs every check of the project and closes with one line, `N passed, N failed, N skipped`.
+ *
+ *     deno task test            everything, packages included
+ *     deno task ok              what needs no package and no privilege, under two minutes
+ *
+ * Each tool counts as one check, each test as one. With CI=true a skipped test counts as failed.
+ *
+ * @module
+ */
+import { installPackages } from "./support/packages.ts";
+
+/** Numbers of one step. */
+interface Tally {
+  passed: number;
+  failed: number;
+  skipped: string[];
+}
+
+/** A command to run; `report` names the file in which a test run leaves its results. */
+interface Step {
+  readonly name: string;
+  readonly args: readonly string[];
+  readonly isTestRun?: boolean;
+}
+
+const isQuick = Deno.args.includes("--quick");
+const TYPED = ["mod.ts", "src/cli/main.ts", "src/poll/worker.ts", "src/dataplane/build.ts"];
+
+const QUICK_STEPS: readonly Step[] = [
+  { name: "format", args: ["fmt", "--check", "--quiet"] },
+  { name: "lint", args: ["lint", "--quiet"] },
+  { name: "types", args: ["check", "--quiet", ...TYPED, "tests"] },
+  { name: "documentation", args: ["doc", "--lint", "mod.ts"] },
+  { name: "data plane is what its sources build", args: ["task", "build", "--check"] },
+  { name: "unit and conformance tests", args: ["tests/unit", "tests/conformance"], isTestRun: true },
+];
+const SLOW_STEPS: readonly Step[] = [
+  { name: "end-to-end tests", args: ["tests/e2e"], isTestRun: true },
+];
+
+if (import.meta.main) {
+  if (!isQuick) await installPackages();
+  const total: Tally = { passed: 0, failed: 0, skipped: [] };
+  for (const step of isQuick ? QUICK_STEPS : [...QUICK_STEPS, ...SLOW_STEPS]) {
+    console.log(`\n── ${step.name} ──`);
+    const tally = step.isTestRun ? await runTests(step) : await runTool(step);
+    total.passed += tally.passed;
+    total.failed += tally.failed;
+    total.skipped.push(...tally.skipped);
+  }
+  Deno.exit(report(total));
+}
+
+function report({ passed, failed, skipped }: Tally): number {
+  console.log("");
+  for (const name of skipped) console.log(`skipped: ${name}`);
+  const isCi = Deno.env.get("CI") === "true";
+  const failures = failed + (isCi ? skipped.length : 0);
+  if (isCi && skipped.length > 0) console.log("with CI=true a skip counts as a failure");
+  console.log(`${passed} passed, ${failures} failed, ${isCi ? 0 : skipped.length} skipped`);
+  return failures === 0 ? 0 : 1;
+}
+
+async function runTool({ name, args }: Step): Promise<Tally> {
+  const { success } = await deno(args);
+  if (!success) console.error(`failed: ${name}`);
+  return { passed: success ? 1 : 0, failed: success ? 0 : 1, skipped: [] };
+}
+
+async function runTests({ name, args }: Step): Promise<Tally> {
+  const results = await Deno.makeTempFile({ prefix: "labswitch-test-", suffix: ".xml" });
+  try {
+    const { success } = await deno(["test", "-A", "--quiet", `--junit-path=${results}`, ...args]);
+    const tally = readResults(await Deno.readTextFile(results));
+    // A run that dies before its first test, or outside of one, has failed whatever it counted.
+    if (!success && tally.failed === 0) tally.failed = 1;
+    if (tally.passed + tally.failed + tally.skipped.length === 0) {
+      console.error(`failed: ${name} ran no test`);
+      tally.failed = 1;
+    }
+    return tally;
+  } finally {
+    await Deno.remove(results);
+  }
+}
+
+function readResults(xml: string): Tally {
+  const tally: Tally = { passed: 0, failed: 0, skipped: [] };
+  for (const [, attributes, , body] of xml.matchAll(TEST_CASE)) {
+    const name = /\bname="([^"]*)"/.exec(attributes!)?.[1] ?? "?";
+    if (body?.includes("<skipped")) tally.skipped.push(unescapeXml(name));
+    else if (body?.includes("<failure") || body?.includes("<error")) tally.failed++;
+    else tally.passed++;
+  }
+  return tally;
+}
+
+const TEST_CASE = /<testcase\b([^>]*?)(\/>|>([\s\S]*?)<\/testcase>)/g;
+
+function unescapeXml(text: string): string {
+  return text.replaceAll("&quot;", '"').replaceAll("&lt;", "<").replaceAll("&gt;", ">")
+    .replaceAll("&apos;", "'").replaceAll("&amp;", "&");
+}
+
+async function deno(args: readonly string[]): Promise<Deno.CommandStatus> {
+  const env = { NO_COLOR: "1" };
+  return await new Deno.Command(Deno.execPath(), { args: [...args], env, stdin: "null" }).spawn()
+    .status;
+}
