@@ -11,6 +11,8 @@ export const EINTR = 4;
 export const ENOENT = 2;
 /** Try again. */
 export const EAGAIN = 11;
+/** Path too long. */
+export const ENAMETOOLONG = 36;
 /** Connection refused. */
 export const ECONNREFUSED = 111;
 /** Connection reset by the peer. */

@@ -10,6 +10,12 @@ import { libc } from "./libc.ts";
 // bits/eventfd.h
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
+// bits/fcntl-linux.h
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
+/** What the kernel shows as the target of an event descriptor in /proc/self/fd. */
+const EVENTFD_LINK = "anon_inode:[eventfd]";
 /** An event descriptor is read and written as one 64-bit count. */
 const COUNT_BYTES = 8n;
 
@@ -62,6 +68,22 @@ export class EventFd implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/**
+ * Makes sure that a descriptor from a peer is an event descriptor, and that writing it never waits:
+ * a pipe or a full count would hold a poll Worker for ever.
+ *
+ * @param fd The descriptor; stays the caller's.
+ * @returns Whether it is one.
+ */
+export function prepareEventFd(fd: { readonly number: number }): boolean {
+  if (Deno.readLinkSync(`/proc/self/fd/${fd.number}`) !== EVENTFD_LINK) return false;
+  const flags = check(libc().fcntl(fd.number, F_GETFL, 0), "read the flags of an eventfd");
+  if ((flags & O_NONBLOCK) === 0) {
+    check(libc().fcntl(fd.number, F_SETFL, flags | O_NONBLOCK), "set the flags of an eventfd");
+  }
+  return true;
 }
 
 /**

@@ -10,8 +10,6 @@
 const SYMBOLS = {
   // int *__errno_location(void)
   __errno_location: { parameters: [], result: "pointer" },
-  // long sysconf(int name)
-  sysconf: { parameters: ["i32"], result: "i64" },
   // int close(int fd)
   close: { parameters: ["i32"], result: "i32" },
   // ssize_t read(int fd, void *buf, size_t count)

@@ -4,7 +4,7 @@
  * @module
  */
 import { i32le } from "../src/layout/struct.ts";
-import { check, EAGAIN, ECONNRESET, EINTR, errno, OsError } from "./errno.ts";
+import { check, EAGAIN, ECONNRESET, EINTR, ENAMETOOLONG, errno, OsError } from "./errno.ts";
 import { Fd } from "./fd.ts";
 import {
   CMSGHDR,
@@ -210,7 +210,7 @@ function createSocket(): Fd {
 function socketAddress(path: string, action: string): Uint8Array<ArrayBuffer> {
   const sun_path = new TextEncoder().encode(path);
   if (sun_path.length > MAX_PATH_BYTES) {
-    throw new OsError(`${action} ${path}`, 36);
+    throw new OsError(`${action} ${path}`, ENAMETOOLONG);
   }
   const address = new Uint8Array(SOCKADDR_UN.size);
   SOCKADDR_UN.write(new DataView(address.buffer), 0, { sun_family: AF_UNIX, sun_path });

@@ -30,6 +30,8 @@ function details(event: PortEvent): string {
         featureNames(event.features).join(" ");
     case "down":
       return "down  the guest stopped its queues";
+    case "request-refused":
+      return `refused ${event.request}  ${event.reason}`;
     case "ring-fault":
       return `ring ${event.index} stopped  ${event.text}; it works again after the guest's driver restarts`;
     case "stale-socket":

@@ -12,7 +12,7 @@ import { EPOLLOUT } from "../../ffi/epoll.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { receive, send, WOULD_BLOCK } from "../../ffi/unix_socket.ts";
 import type { Backend } from "../vhost_user/backend.ts";
-import { MessageDecoder } from "../vhost_user/decoder.ts";
+import { MessageDecoder } from "../vhost_user/message.ts";
 import { type Reactor, READABLE_EVENTS } from "./reactor.ts";
 
 /** Reads per turn of the reactor: a message takes two. */

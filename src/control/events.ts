@@ -30,6 +30,13 @@ export type PortEvent =
   }
   /** The guest's driver stopped its queues; the front-end is still there. */
   | { readonly kind: "down"; readonly port: string }
+  /** A request of the front-end was refused. */
+  | {
+    readonly kind: "request-refused";
+    readonly port: string;
+    readonly request: string;
+    readonly reason: string;
+  }
   /** A ring broke the rules and is quarantined. */
   | {
     readonly kind: "ring-fault";

@@ -140,7 +140,12 @@ export class Port {
     this.#parts.onEvent({ kind: "connected", port: this.name, peer });
     this.#connection = new Connection({
       socket,
-      backend: new Backend(this.#device, this.#parts.offer),
+      backend: new Backend(
+        this.#device,
+        this.#parts.offer,
+        (request, reason) =>
+          this.#parts.onEvent({ kind: "request-refused", port: this.name, request, reason }),
+      ),
       reactor: this.#parts.reactor,
       onEnd: (reason) => this.#detach(reason),
     });

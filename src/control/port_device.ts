@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { createSignaller } from "../../ffi/eventfd.ts";
+import { createSignaller, prepareEventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { portAt, ringAt, ringNumber, type State } from "../dataplane/state.ts";
 import {
@@ -158,6 +158,8 @@ export class PortDevice implements BackendDevice {
     const { state, workers, port } = this.#parts;
     const ring = ringNumber(port, index);
     const at = ringAt(ring);
+    requireEventFd(setup.kick);
+    requireEventFd(setup.call);
     this.#writeAddresses(index, setup);
     // Everything is completed in order, so the used index in guest memory says best what was done;
     // after a reconnect the base that the front-end remembers can be older.
@@ -207,6 +209,7 @@ export class PortDevice implements BackendDevice {
   /** Swaps the call eventfd of a running ring and signals the new one once. */
   setCall(index: number, call: RingSetup["call"]): void {
     const { state, port, workers } = this.#parts;
+    requireEventFd(call);
     state.set32(ringAt(ringNumber(port, index)) + RING_CALL_FD, call?.number ?? -1);
     workers.quiesce();
     if (call !== null) signal(call.number);
@@ -298,6 +301,11 @@ export class PortDevice implements BackendDevice {
     else members.remove(bridge, port);
     this.#parts.onLink(isUp);
   }
+}
+
+function requireEventFd(descriptor: RingSetup["call"]): void {
+  if (descriptor === null || prepareEventFd(descriptor)) return;
+  throw new RequestRefused("the descriptor is not an eventfd");
 }
 
 // libc is opened by the first signal, not by the import of this file.

@@ -32,9 +32,9 @@ import { quiesce } from "./quiescence.ts";
 
 /** What one Worker did since its start. */
 export interface WorkerStatistics {
-  /** Turns of its loop. */
+  /** Looks at a ring. */
   readonly polls: number;
-  /** Ring polls that found work. */
+  /** Looks that found chains. */
   readonly busyPolls: number;
   /** Chains taken. */
   readonly frames: number;

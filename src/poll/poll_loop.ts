@@ -92,6 +92,7 @@ export class PollLoop {
   readonly #copies: CopyInstance[][] = [];
   #rings: PolledRing[] = [];
   #generation = -1;
+  #turns = 0;
   #polls = 0;
   #busyPolls = 0;
   #taken = 0;
@@ -146,8 +147,9 @@ export class PollLoop {
     const rings = this.#rings;
     for (let i = 0; i < rings.length; i++) taken += this.#poll(rings[i]!);
     this.#state.add32(this.#at + W_EPOCH, 1);
-    this.#polls++;
-    if (this.#polls % TURNS_PER_STATISTICS === 0) this.#writeStatistics();
+    this.#polls += rings.length;
+    this.#turns++;
+    if (this.#turns % TURNS_PER_STATISTICS === 0) this.#writeStatistics();
     return taken;
   }
 

@@ -21,7 +21,8 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { DpdkMemory } from "../support/hugepages.ts";
 import { type PortStats, Testpmd, type VirtioUserRing } from "../support/testpmd.ts";
-import { GENERATOR_CORE, type System, type WorkerStatistics } from "./systems.ts";
+import type { WorkerStatistics } from "../../src/control/worker_pool.ts";
+import { GENERATOR_CORE, type System } from "./systems.ts";
 
 /** Entries of each ring, unless the ring's options say otherwise. */
 const QUEUE_SIZE = 256;

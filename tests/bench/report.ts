@@ -8,7 +8,8 @@
  */
 
 import type { LoopResult } from "./loop.ts";
-import { type System, SYSTEMS, type WorkerStatistics } from "./systems.ts";
+import type { WorkerStatistics } from "../../src/control/worker_pool.ts";
+import { type System, SYSTEMS } from "./systems.ts";
 
 /** Name of a system as in {@linkcode System.name}. */
 export type SystemName = System["name"];
@@ -158,10 +159,10 @@ function faultsOf({ system, round, frameSizeBytes, result, error }: Run): string
 function pollSummaryOf(workers: readonly WorkerStatistics[]): PollSummary | undefined {
   const total = (name: keyof WorkerStatistics) =>
     workers.reduce((sum, worker) => sum + worker[name], 0);
-  if (total("polls") === 0 || total("frames") === 0) return undefined;
+  if (total("polls") === 0 || total("timedFrames") === 0) return undefined;
   return {
     busyShare: total("busyPolls") / total("polls"),
-    frameNs: total("busyNs") / total("frames"),
+    frameNs: total("timedNs") / total("timedFrames"),
   };
 }
 

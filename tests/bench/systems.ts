@@ -19,6 +19,7 @@ import { ConsoleProcess, findProgram } from "../support/console_process.ts";
 import type { DpdkMemory } from "../support/hugepages.ts";
 import { missingForOvs, Ovs } from "../support/ovs.ts";
 import { Testpmd } from "../support/testpmd.ts";
+import type { WorkerStatistics } from "../../src/control/worker_pool.ts";
 
 /** Core of the system under test, all its threads. */
 export const SWITCH_CORE = 0;
@@ -33,18 +34,6 @@ const READY_TIMEOUT_MS = 20_000;
 const STATS_FILE_VARIABLE = "LABSWITCH_STATS_FILE";
 
 const PROGRAM = fileURLToPath(new URL("../../mod.ts", import.meta.url));
-
-/** What one poll Worker of labswitch counted over its life. */
-export interface WorkerStatistics {
-  /** Turns of the poll loop. */
-  readonly polls: number;
-  /** Turns that found at least one frame. */
-  readonly busyPolls: number;
-  /** Time spent in those turns, in nanoseconds. */
-  readonly busyNs: number;
-  /** Frames received. */
-  readonly frames: number;
-}
 
 /** What a system is started with. */
 export interface SystemSetting {
@@ -149,35 +138,6 @@ export const testpmdIo: System = {
 /** All systems, in the order in which a round runs them. */
 export const SYSTEMS: readonly System[] = [labswitch, ovsDpdk, testpmdIo];
 
-/**
- * Reads the poll statistics that labswitch writes.
- *
- * @param text The file's JSON text.
- * @returns One element per poll Worker.
- * @throws {SyntaxError} If the text is not of that shape.
- */
-export function parseWorkerStatistics(text: string): WorkerStatistics[] {
-  const { workers } = JSON.parse(text) as { workers?: unknown };
-  if (!Array.isArray(workers)) {
-    throw new SyntaxError("Cannot read poll statistics: no array workers");
-  }
-  return workers.map((worker: Partial<Record<keyof WorkerStatistics, unknown>>) => {
-    const counter = (name: keyof WorkerStatistics): number => {
-      const value = worker[name];
-      if (typeof value !== "number") {
-        throw new SyntaxError(`Cannot read poll statistics: ${name} is ${value}, want a number`);
-      }
-      return value;
-    };
-    return {
-      polls: counter("polls"),
-      busyPolls: counter("busyPolls"),
-      busyNs: counter("busyNs"),
-      frames: counter("frames"),
-    };
-  });
-}
-
 /** A topology file; JSON strings are YAML strings. */
 function topologyOf(sockets: readonly string[], queues: number): string {
   const ports = sockets.map((socket, index) =>
@@ -192,12 +152,8 @@ async function stopLabswitch(
 ): Promise<WorkerStatistics[]> {
   const code = await console.stop();
   if (code !== 0) throw new Error(`Cannot stop labswitch: exit code ${code}, want 0`);
-  try {
-    return parseWorkerStatistics(await Deno.readTextFile(statsFile));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return []; // this version does not write it
-    throw error;
-  }
+  const { workers } = JSON.parse(await Deno.readTextFile(statsFile));
+  return workers;
 }
 
 function stoppedByDisposal(resource: AsyncDisposable): Omit<RunningSystem, "awaitLinks"> {

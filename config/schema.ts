@@ -1,0 +1,132 @@
+/**
+ * The shape of a topology file. From it come the checks, the types and the JSON Schema for editors.
+ *
+ * A message has two lines: what is wrong, and what to write instead.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { MAX_WORKERS, RINGS_PER_PORT } from "../src/dataplane/state_layout.ts";
+import { parseSeconds } from "./units.ts";
+
+/** The version of the file format. */
+export const FILE_VERSION = 1;
+/** The bridge of every port that names none. */
+export const DEFAULT_BRIDGE = "br0";
+/** How long an address is remembered unless told otherwise (IEEE 802.1Q, table 8-6). */
+export const DEFAULT_AGEING = "300s";
+/** How many addresses a bridge is made for unless told otherwise. */
+export const DEFAULT_MAX_ADDRESSES = 4096;
+/** Most addresses of a bridge. */
+export const MAX_ADDRESSES = 16384;
+/** Most queue pairs of a port. */
+export const MAX_QUEUE_PAIRS: number = RINGS_PER_PORT / 2;
+const MAX_AGEING_SECONDS = 1_000_000;
+
+/** Says what is wrong and what to write instead. */
+function saying(reason: string, fix: string): { error: string } {
+  return { error: `${reason}\n${fix}` };
+}
+
+const name = z.string().regex(
+  /^[A-Za-z][A-Za-z0-9_.-]{0,31}$/,
+  saying(
+    "this is not a name",
+    "use 1 to 32 letters, digits, '_', '.' or '-', beginning with a letter",
+  ),
+);
+
+const queues = z.int(saying("this is not a number of queue pairs", "write a number, like 2"))
+  .min(1, saying("a port needs at least one queue pair", "write 1 or more"))
+  .max(
+    MAX_QUEUE_PAIRS,
+    saying("this is more than a port can have", `write at most ${MAX_QUEUE_PAIRS}`),
+  );
+
+const mac = z.string(saying("this is not an Ethernet address", "write one like 52:54:00:00:00:01"))
+  .regex(
+    /^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$/,
+    saying("this is not an Ethernet address", "write one like 52:54:00:00:00:01"),
+  )
+  .refine(
+    (text) => (parseInt(text.slice(0, 2), 16) & 1) === 0,
+    saying("this address is for groups", "write one with an even first byte, like 52:54:00:00:00:01"),
+  );
+
+const duration = z.string(saying("this is not a duration", "write a number and a unit, like 300s"))
+  .refine(
+    (text) => (parseSeconds(text) ?? 0) > 0 && parseSeconds(text)! <= MAX_AGEING_SECONDS,
+    saying("this is not a duration", "write a whole number and s, min, h or d, like 300s"),
+  );
+
+const vhostUserPort = z.strictObject({
+  type: z.literal("vhost-user").meta({ description: "A guest that is connected over vhost-user." }),
+  socket: z.string(saying("a vhost-user port needs a socket", "add socket: with a path"))
+    .min(1, saying("the path is empty", "write a path, like /run/lab/vm1.sock"))
+    .meta({
+      description: "Path of the Unix socket; relative to the folder of this file. At most 107 bytes.",
+      examples: ["/run/lab/vm1.sock", "vm1.sock"],
+    }),
+  role: z.enum(["server", "client"]).default("server").meta({
+    description: "server: labswitch listens. client: the guest's side listens, labswitch connects " +
+      "and connects again for ever.",
+  }),
+  queues: queues.default(1).meta({ description: "Queue pairs that the guest may use." }),
+  bridge: name.default(DEFAULT_BRIDGE).meta({ description: "The bridge that the port joins." }),
+  mac: mac.optional().meta({
+    description: "The address that `labswitch qemu-args` gives the guest. Not enforced.",
+    examples: ["52:54:00:00:00:01"],
+  }),
+}).meta({ id: "vhost-user", description: "A port for a guest that is connected over vhost-user." });
+
+const bridge = z.strictObject({
+  "ageing-time": duration.default(DEFAULT_AGEING).meta({
+    description: "How long an address is remembered after its last frame.",
+    examples: ["300s", "5min"],
+  }),
+  "max-macs": z.int(saying("this is not a number of addresses", "write a number, like 4096"))
+    .min(1, saying("a bridge needs room for one address", "write 1 or more"))
+    .max(
+      MAX_ADDRESSES,
+      saying("this is more than a bridge can remember", `write at most ${MAX_ADDRESSES}`),
+    )
+    .default(DEFAULT_MAX_ADDRESSES)
+    .meta({ description: "How many addresses the bridge is made for." }),
+});
+
+const threads = z.strictObject({
+  workers: z.int(saying("this is not a number of threads", "write a number, like 1"))
+    .min(1, saying("the switch needs at least one poll thread", "write 1 or more"))
+    .max(MAX_WORKERS, saying("this is more than the switch can use", `write at most ${MAX_WORKERS}`))
+    .default(1)
+    .meta({ description: "Poll threads." }),
+  poll: z.enum(["adaptive", "busy", "event"]).default("adaptive").meta({
+    description: "adaptive: poll while there is work, then sleep. busy: always poll. event: sleep " +
+      "whenever there is no work.",
+  }),
+});
+
+/** A topology file. */
+export const topologyFile = z.strictObject({
+  version: z.literal(
+    FILE_VERSION,
+    saying("this version of the file format is not known", `write version: ${FILE_VERSION}`),
+  ).meta({ description: "Version of the file format." }),
+  name: name.optional().meta({ description: "Name of the lab." }),
+  bridges: z.record(name, bridge.nullable()).default({}).meta({
+    description: "Bridges with their options; br0 exists by itself.",
+  }),
+  ports: z.record(name, vhostUserPort).refine(
+    (ports) => Object.keys(ports).length > 0,
+    saying("there are no ports", "add at least one port"),
+  ).meta({ description: "Ports by name." }),
+  threads: threads.prefault({}).meta({ description: "Poll threads." }),
+}).meta({ id: "labswitch", title: "labswitch topology" });
+
+/** What the file holds after the checks. */
+export type TopologyFile = z.infer<typeof topologyFile>;
+
+/** The JSON Schema (draft-07) for editors. */
+export function jsonSchema(): unknown {
+  return z.toJSONSchema(topologyFile, { target: "draft-07", io: "input" });
+}

@@ -1,0 +1,59 @@
+/**
+ * A topology after loading: everything resolved, nothing optional left but what may be absent.
+ *
+ * @module
+ */
+import type { PollMode } from "../src/poll/poll_loop.ts";
+
+/** Who listens on a vhost-user socket: we (server) or the guest's side (client). */
+export type Role = "server" | "client";
+
+/** A port. */
+export interface PortConfig {
+  /** Its name, unique in the topology. */
+  readonly name: string;
+  /** Its kind. */
+  readonly type: "vhost-user";
+  /** Who listens. */
+  readonly role: Role;
+  /** The socket's absolute path, at most 107 bytes. */
+  readonly socket: string;
+  /** Queue pairs. */
+  readonly queues: number;
+  /** The name of its bridge. */
+  readonly bridge: string;
+  /** The address that `qemu-args` gives the guest. */
+  readonly mac: string;
+}
+
+/** A bridge. */
+export interface BridgeConfig {
+  /** Its name, unique in the topology. */
+  readonly name: string;
+  /** How long an address is remembered after its last frame. */
+  readonly ageingSeconds: number;
+  /** How many addresses it is made for. */
+  readonly maxAddresses: number;
+}
+
+/** The poll Workers. */
+export interface ThreadsConfig {
+  /** How many. */
+  readonly workers: number;
+  /** What they do when idle. */
+  readonly poll: PollMode;
+}
+
+/** A whole topology. */
+export interface Topology {
+  /** Its name; the file's name without extension unless given. */
+  readonly name: string;
+  /** The file it came from, as the user wrote it. */
+  readonly fileName: string;
+  /** Ports in the order of the file. */
+  readonly ports: readonly PortConfig[];
+  /** Bridges; `br0` first unless it was not used. */
+  readonly bridges: readonly BridgeConfig[];
+  /** The poll Workers. */
+  readonly threads: ThreadsConfig;
+}

@@ -1,0 +1,128 @@
+/**
+ * The command line.
+ *
+ * @module
+ */
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { jsonSchema } from "../../config/schema.ts";
+import { suggest } from "../../config/suggest.ts";
+import { parseMebibytes } from "../../config/units.ts";
+import { demo } from "./demo.ts";
+import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
+import { type Io, terminal } from "./io.ts";
+import { installedQemu, OLDEST_QEMU, qemuArguments, shellLines } from "./qemu_args.ts";
+import { run } from "./run.ts";
+import { readTopology } from "./topology_file.ts";
+import { versionText } from "./version.ts";
+
+const DEFAULT_MEMORY = "256M";
+const DEFAULT_DEMO_SECONDS = 2;
+
+/**
+ * Runs a command.
+ *
+ * @param args The arguments behind the program's name.
+ * @param io Where it writes.
+ * @returns The exit code: 0 done, 1 failed, 2 wrong arguments, 3 wrong topology file.
+ */
+export async function main(args: readonly string[], io: Io = terminal): Promise<number> {
+  let code = EXIT_OK;
+  const program = commands(io, (result) => code = result);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    if (error instanceof Deno.errors.NotCapable) {
+      io.err(`error: ${error.message}; run with -A, or see "Permissions" in the README\n`);
+      return EXIT_FAILURE;
+    }
+    throw error;
+  }
+}
+
+function commands(io: Io, done: (code: number) => void): Command {
+  const program = new Command("labswitch")
+    .description("A virtual switch for lab networks: QEMU guests over vhost-user, no root needed.")
+    .version(versionText(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "explain a command")
+    .showHelpAfterError("Run with --help to see what is possible.")
+    .configureOutput({ writeOut: (text) => io.out(text), writeErr: (text) => io.err(text) })
+    .exitOverride();
+
+  program.command("run")
+    .summary("run a switch")
+    .description("Run the switch of a topology file in the foreground until Ctrl-C.")
+    .argument("<topology>", "YAML file")
+    .action(async (path: string) => {
+      const topology = await readTopology(path, io);
+      done(typeof topology === "number" ? topology : await run(topology, io));
+    });
+
+  program.command("validate")
+    .summary("check a topology file")
+    .description("Check a topology file: exit 0 when it is good, 3 with explanations when not.")
+    .argument("<topology>", "YAML file")
+    .action(async (path: string) => {
+      const topology = await readTopology(path, io);
+      if (typeof topology === "number") return done(topology);
+      const { ports, bridges } = topology;
+      io.out(`${path}: good: ${count(ports.length, "port")}, ${count(bridges.length, "bridge")}\n`);
+    });
+
+  program.command("qemu-args")
+    .summary("print QEMU arguments for a port")
+    .description("Print the arguments that connect a guest of the installed QEMU to a port.")
+    .argument("<port>", "name of a port in the topology")
+    .requiredOption("-f, --file <topology>", "YAML file")
+    .option("-m, --memory <size>", "memory of the guest", memorySize, memorySize(DEFAULT_MEMORY))
+    .action(async (name: string, options: { file: string; memory: number }) => {
+      const topology = await readTopology(options.file, io);
+      if (typeof topology === "number") return done(topology);
+      const port = topology.ports.find((candidate) => candidate.name === name);
+      if (port === undefined) {
+        io.err(`error: ${unknownPort(name, topology.ports.map((known) => known.name))}\n`);
+        return done(EXIT_USAGE);
+      }
+      const version = await installedQemu();
+      if (version === null) {
+        io.err(`no QEMU found; arguments are for ${OLDEST_QEMU.major}.${OLDEST_QEMU.minor}\n`);
+      }
+      io.out(shellLines(qemuArguments(port, options.memory, version ?? OLDEST_QEMU)));
+    });
+
+  program.command("schema")
+    .summary("print the JSON Schema of topology files")
+    .description("Print the JSON Schema (draft-07) of topology files, for editors.")
+    .action(() => io.out(`${JSON.stringify(jsonSchema(), null, 2)}\n`));
+
+  program.command("demo")
+    .summary("show a switch with two built-in hosts")
+    .description("Run a switch and two in-process hosts over real sockets: ARP, ping, full speed.")
+    .option("-s, --seconds <n>", "how long frames are sent", seconds, DEFAULT_DEMO_SECONDS)
+    .action(async (options: { seconds: number }) => done(await demo(options.seconds, io)));
+
+  return program;
+}
+
+function unknownPort(name: string, known: readonly string[]): string {
+  const meant = suggest(name, known);
+  return `there is no port "${name}"; ` +
+    (meant === null ? `the ports are ${known.join(", ")}` : `did you mean "${meant}"?`);
+}
+
+function memorySize(text: string): number {
+  const size = parseMebibytes(text);
+  if (size === null || size === 0) throw new InvalidArgumentError("Write a size like 256M or 1G.");
+  return size;
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 3600)) throw new InvalidArgumentError("Write a number up to 3600.");
+  return value;
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,103 @@
+/**
+ * `labswitch qemu-args`: the arguments that connect a QEMU guest to a port.
+ *
+ * Three mistakes keep most guests off a vhost-user switch: memory that is not shared, a queue count
+ * that does not match, a reconnect option that this QEMU does not have. So the arguments are made for
+ * the port and for the QEMU that is installed.
+ *
+ * @module
+ */
+import type { PortConfig } from "../../config/topology.ts";
+
+/** What a QEMU can do, as far as the arguments differ. */
+export interface QemuVersion {
+  /** Major version. */
+  readonly major: number;
+  /** Minor version. */
+  readonly minor: number;
+}
+
+/** The oldest QEMU whose arguments we know to work; assumed when none is found. */
+export const OLDEST_QEMU: QemuVersion = { major: 7, minor: 2 };
+
+/** `-chardev socket,reconnect-ms=` took the place of `reconnect=` in this version. */
+const RECONNECT_MS_SINCE: QemuVersion = { major: 9, minor: 2 };
+/** Interrupt vectors of a multiqueue device: one per ring, configuration and control queue. */
+const EXTRA_VECTORS = 2;
+
+/**
+ * Makes the arguments.
+ *
+ * @param port The port.
+ * @param memoryMebibytes The guest's memory.
+ * @param version The QEMU that will get them.
+ * @returns Options with their values, in the order in which QEMU reads them.
+ */
+export function qemuArguments(
+  port: PortConfig,
+  memoryMebibytes: number,
+  version: QemuVersion = OLDEST_QEMU,
+): string[] {
+  const { socket, role, queues, mac } = port;
+  const memory = `memory-backend-memfd,id=labswitch-memory,size=${memoryMebibytes}M,share=on`;
+  const side = role === "client" ? ",server=on,wait=off" : `,${reconnectOption(version)}`;
+  const device = ["virtio-net-pci", "netdev=labswitch-net", `mac=${mac}`];
+  if (queues > 1) device.push("mq=on", `vectors=${2 * queues + EXTRA_VECTORS}`);
+  return [
+    ...["-m", `${memoryMebibytes}M`],
+    ...["-object", memory],
+    ...["-machine", "q35,memory-backend=labswitch-memory"],
+    ...["-chardev", `socket,id=labswitch-socket,path=${escapeCommas(socket)}${side}`],
+    ...["-netdev", `vhost-user,id=labswitch-net,chardev=labswitch-socket,queues=${queues}`],
+    ...["-device", device.join(",")],
+  ];
+}
+
+/**
+ * Reads what `qemu-system-… --version` prints.
+ *
+ * @param text Its output.
+ * @returns The version, or null when the text is something else.
+ */
+export function parseQemuVersion(text: string): QemuVersion | null {
+  const [, major, minor] = /version (\d+)\.(\d+)/.exec(text) ?? [];
+  return major === undefined ? null : { major: Number(major), minor: Number(minor) };
+}
+
+/** Asks the installed QEMU for its version; null when there is none. */
+export async function installedQemu(): Promise<QemuVersion | null> {
+  const program = `qemu-system-${Deno.build.arch}`;
+  try {
+    const { stdout } = await new Deno.Command(program, { args: ["--version"], stderr: "null" })
+      .output();
+    return parseQemuVersion(new TextDecoder().decode(stdout));
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Writes arguments for a shell, an option and its value per line.
+ *
+ * @param args From {@linkcode qemuArguments}.
+ */
+export function shellLines(args: readonly string[]): string {
+  const lines: string[] = [];
+  for (let i = 0; i < args.length; i += 2) lines.push(`${args[i]} ${quote(args[i + 1]!)}`);
+  return `${lines.join(" \\\n")}\n`;
+}
+
+function reconnectOption({ major, minor }: QemuVersion): string {
+  const isNew = major > RECONNECT_MS_SINCE.major ||
+    (major === RECONNECT_MS_SINCE.major && minor >= RECONNECT_MS_SINCE.minor);
+  return isNew ? "reconnect-ms=1000" : "reconnect=1";
+}
+
+// QEMU ends a value at a comma; two stand for one.
+function escapeCommas(text: string): string {
+  return text.replaceAll(",", ",,");
+}
+
+function quote(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
