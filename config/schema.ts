@@ -50,7 +50,10 @@ const mac = z.string(saying("this is not an Ethernet address", "write one like 5
   )
   .refine(
     (text) => (parseInt(text.slice(0, 2), 16) & 1) === 0,
-    saying("this address is for groups", "write one with an even first byte, like 52:54:00:00:00:01"),
+    saying(
+      "this address is for groups",
+      "write one with an even first byte, like 52:54:00:00:00:01",
+    ),
   );
 
 const duration = z.string(saying("this is not a duration", "write a number and a unit, like 300s"))
@@ -64,11 +67,13 @@ const vhostUserPort = z.strictObject({
   socket: z.string(saying("a vhost-user port needs a socket", "add socket: with a path"))
     .min(1, saying("the path is empty", "write a path, like /run/lab/vm1.sock"))
     .meta({
-      description: "Path of the Unix socket; relative to the folder of this file. At most 107 bytes.",
+      description:
+        "Path of the Unix socket; relative to the folder of this file. At most 107 bytes.",
       examples: ["/run/lab/vm1.sock", "vm1.sock"],
     }),
   role: z.enum(["server", "client"]).default("server").meta({
-    description: "server: labswitch listens. client: the guest's side listens, labswitch connects " +
+    description:
+      "server: labswitch listens. client: the guest's side listens, labswitch connects " +
       "and connects again for ever.",
   }),
   queues: queues.default(1).meta({ description: "Queue pairs that the guest may use." }),
@@ -97,11 +102,15 @@ const bridge = z.strictObject({
 const threads = z.strictObject({
   workers: z.int(saying("this is not a number of threads", "write a number, like 1"))
     .min(1, saying("the switch needs at least one poll thread", "write 1 or more"))
-    .max(MAX_WORKERS, saying("this is more than the switch can use", `write at most ${MAX_WORKERS}`))
+    .max(
+      MAX_WORKERS,
+      saying("this is more than the switch can use", `write at most ${MAX_WORKERS}`),
+    )
     .default(1)
     .meta({ description: "Poll threads." }),
   poll: z.enum(["adaptive", "busy", "event"]).default("adaptive").meta({
-    description: "adaptive: poll while there is work, then sleep. busy: always poll. event: sleep " +
+    description:
+      "adaptive: poll while there is work, then sleep. busy: always poll. event: sleep " +
       "whenever there is no work.",
   }),
 });

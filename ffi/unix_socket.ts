@@ -199,7 +199,7 @@ export function hasHungUp(socket: Fd): boolean {
 export function waitReadable(socket: Fd, timeoutMs: number): boolean {
   const entry = new Uint8Array(POLLFD.size);
   POLLFD.write(new DataView(entry.buffer), 0, { fd: socket.number, events: POLLIN, revents: 0 });
-  return libc().poll(entry, 1n, timeoutMs) > 0;
+  return libc().poll(entry, 1n, Math.ceil(timeoutMs)) > 0;
 }
 
 function createSocket(): Fd {

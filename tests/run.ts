@@ -33,7 +33,11 @@ const QUICK_STEPS: readonly Step[] = [
   { name: "types", args: ["check", "--quiet", ...TYPED, "tests"] },
   { name: "documentation", args: ["doc", "--lint", "mod.ts"] },
   { name: "data plane is what its sources build", args: ["task", "build", "--check"] },
-  { name: "unit and conformance tests", args: ["tests/unit", "tests/conformance"], isTestRun: true },
+  {
+    name: "unit and conformance tests",
+    args: ["tests/unit", "tests/conformance"],
+    isTestRun: true,
+  },
 ];
 const SLOW_STEPS: readonly Step[] = [
   { name: "end-to-end tests", args: ["tests/e2e"], isTestRun: true },

@@ -5,12 +5,12 @@
  */
 import { OsError } from "../../ffi/errno.ts";
 import type { Topology } from "../../config/topology.ts";
-import type { PortEvent } from "../control/events.ts";
 import { SocketPathError } from "../control/socket_path.ts";
 import { type PortReport, Switch } from "../control/switch.ts";
 import { columns } from "./columns.ts";
 import { eventLine } from "./event_lines.ts";
 import type { Io } from "./io.ts";
+import { portTable } from "./port_table.ts";
 import { versionText } from "./version.ts";
 
 /** A port that nobody connects to for this long gets a hint how to. */
@@ -47,7 +47,7 @@ export async function run(topology: Topology, io: Io): Promise<number> {
     const hint = setTimeout(() => io.out(hintText(topology, lab.report())), HINT_AFTER_MS);
     const outcome = await Promise.race([stop.signal, failed]);
     clearTimeout(hint);
-    io.out(summary(lab.report()));
+    io.out(`\n${portTable(lab.report())}`);
     await writeStatistics(lab);
     await lab.close();
     if (!(outcome instanceof Error)) return 0;
@@ -84,24 +84,6 @@ function hintText(topology: Topology, ports: readonly PortReport[]): string {
   if (waiting === undefined) return "";
   return `${timeStamp()} ${waiting.name}  is waiting for a guest; its QEMU arguments: ` +
     `labswitch qemu-args ${waiting.name} -f ${topology.fileName}\n`;
-}
-
-function summary(ports: readonly PortReport[]): string {
-  const rows = ports.map(({ name, counters }) => [
-    name,
-    `${counters.receivedFrames}`,
-    `${counters.receivedBytes}`,
-    `${counters.transmittedFrames}`,
-    `${counters.transmittedBytes}`,
-    dropText(counters.drops),
-  ]);
-  const heading = ["PORT", "RECEIVED", "BYTES", "TRANSMITTED", "BYTES", "DROPS"];
-  return ["", ...columns([heading, ...rows], [1, 2, 3, 4]), ""].join("\n");
-}
-
-function dropText(drops: Readonly<Record<string, number>>): string {
-  const found = Object.entries(drops).filter(([, frames]) => frames > 0);
-  return found.length === 0 ? "none" : found.map(([why, n]) => `${n} ${why}`).join(", ");
 }
 
 async function writeStatistics(lab: Switch): Promise<void> {

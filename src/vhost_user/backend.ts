@@ -169,7 +169,9 @@ export class Backend {
     if ((flags & FLAG_REPLY) !== 0) throw new ProtocolError(`${rule.name} is marked as a reply`);
     const [fewest, most] = rule.bytes;
     if (payload.length < fewest || payload.length > most) {
-      throw new ProtocolError(`${rule.name} has ${payload.length} bytes, want ${range(rule.bytes)}`);
+      throw new ProtocolError(
+        `${rule.name} has ${payload.length} bytes, want ${range(rule.bytes)}`,
+      );
     }
     if (fds.length < rule.fds[0] || fds.length > rule.fds[1]) {
       throw new ProtocolError(

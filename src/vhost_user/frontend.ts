@@ -117,7 +117,11 @@ export class Frontend {
    */
   *stopRing(index: number): Conversation<number> {
     const payload = encodeStruct(VRING_STATE, { index, num: 0 });
-    const reply = yield { data: encode(Request.GET_VRING_BASE, 0, payload), fds: [], expectsReply: true };
+    const reply = yield {
+      data: encode(Request.GET_VRING_BASE, 0, payload),
+      fds: [],
+      expectsReply: true,
+    };
     return decodeReply(VRING_STATE, Request.GET_VRING_BASE, reply).num;
   }
 
@@ -177,7 +181,11 @@ export class Frontend {
   }
 
   *#askNumber(request: number): Conversation<bigint> {
-    const reply = yield { data: encode(request, 0, new Uint8Array(0)), fds: [], expectsReply: true };
+    const reply = yield {
+      data: encode(request, 0, new Uint8Array(0)),
+      fds: [],
+      expectsReply: true,
+    };
     return decodeReply(U64, request, reply).value;
   }
 

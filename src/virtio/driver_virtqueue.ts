@@ -195,8 +195,9 @@ export class DriverVirtqueue {
   /** Tells the device not to call. With the event index this is a hint that ages. */
   disableCalls(): void {
     const { avail } = this.#options.places;
-    if (this.#options.hasEventIndex) this.#store(this.#usedEventAt(), (this.#nextUsed - 1) & INDEX_MASK);
-    else this.#store(avail, VIRTQ_AVAIL_F_NO_INTERRUPT);
+    if (this.#options.hasEventIndex) {
+      this.#store(this.#usedEventAt(), (this.#nextUsed - 1) & INDEX_MASK);
+    } else this.#store(avail, VIRTQ_AVAIL_F_NO_INTERRUPT);
   }
 
   #offer(descriptors: number[], token: number): void {

@@ -49,7 +49,14 @@ Deno.test("summarise leaves a failed run out of medians and names it as a fault"
 });
 
 Deno.test("summarise adds up what the poll Workers counted", () => {
-  const workers = [{ polls: 1_000, busyPolls: 50, frames: 1_600, sleeps: 0, timedNs: 6_000, timedFrames: 100 }];
+  const workers = [{
+    polls: 1_000,
+    busyPolls: 50,
+    frames: 1_600,
+    sleeps: 0,
+    timedNs: 6_000,
+    timedFrames: 100,
+  }];
   const runs = [1, 2].map((round) => ({
     ...run(round, "labswitch", 10),
     result: result(10, { workers }),

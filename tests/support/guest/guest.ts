@@ -1,0 +1,161 @@
+/**
+ * A real guest: QEMU with a Debian kernel, driven through its serial console.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import process from "node:process";
+import type { PortConfig } from "../../../config/topology.ts";
+import { qemuArguments } from "../../../src/cli/qemu_args.ts";
+import { ConsoleProcess } from "../console_process.ts";
+import { buildGuestSystem, type GuestSystem } from "./initramfs.ts";
+import { Qmp } from "./qmp.ts";
+
+/** QEMU's program on this machine. */
+export const QEMU = `qemu-system-${Deno.build.arch}`;
+/** Chooses the accelerator: `kvm` where the machine can, `tcg` anywhere. */
+const ACCELERATOR = process.env["LABSWITCH_TEST_ACCEL"] ?? "tcg";
+const MEMORY_MEBIBYTES = 256;
+const BOOT_TIMEOUT_MS = 60_000;
+const COMMAND_TIMEOUT_MS = 30_000;
+/** A booted guest says this once per boot. */
+const READY = "@@ ready";
+
+let system: Promise<GuestSystem> | null = null;
+
+/** How a guest is started. */
+export interface GuestOptions {
+  /** Folder for its files; the caller owns and removes it. */
+  readonly folder: string;
+  /** The port that it is connected to. */
+  readonly port: PortConfig;
+  /** Its address with the length of the prefix, like `10.0.0.1/24`. */
+  readonly address: string;
+  /** Further properties of its network device, like `mrg_rxbuf=off`. */
+  readonly device?: string;
+}
+
+/** What a command in the guest printed. */
+export interface GuestOutput {
+  /** Its exit code. */
+  readonly code: number;
+  /** Its output. */
+  readonly text: string;
+}
+
+/** A running guest. Disposing ends it. */
+export class Guest implements AsyncDisposable {
+  /** Its address without the prefix. */
+  readonly ip: string;
+  readonly #options: GuestOptions;
+  readonly #console: ConsoleProcess;
+  readonly #control: string;
+  #read = 0;
+
+  private constructor(options: GuestOptions, console: ConsoleProcess, control: string) {
+    this.ip = options.address.replace(/\/.*/, "");
+    this.#options = options;
+    this.#console = console;
+    this.#control = control;
+  }
+
+  /**
+   * Starts a guest and waits until its network is configured.
+   *
+   * @param options How.
+   * @throws {Error} When it does not boot; the message holds its console.
+   */
+  static async start(options: GuestOptions): Promise<Guest> {
+    system ??= buildGuestSystem();
+    const { kernel, initramfs } = await system;
+    const { folder, port } = options;
+    const initrd = join(folder, `${port.name}.cpio`);
+    const control = join(folder, `${port.name}.qmp`);
+    await Deno.writeFile(initrd, initramfs);
+    const console = new ConsoleProcess(QEMU, [
+      ...networkArguments(options),
+      ...["-accel", ACCELERATOR, "-nodefaults", "-no-user-config", "-display", "none"],
+      ...["-serial", "stdio", "-qmp", `unix:${control},server=on,wait=off`],
+      ...["-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1"],
+    ]);
+    const guest = new Guest(options, console, control);
+    try {
+      await guest.awaitBoot();
+      return guest;
+    } catch (error) {
+      await console.stop();
+      throw error;
+    }
+  }
+
+  /** Waits for the next boot to end and configures the network. */
+  async awaitBoot(): Promise<void> {
+    await this.#console.awaitOutput("the guest's boot", (output) => {
+      const at = output.indexOf(READY, this.#read);
+      if (at < 0) return undefined;
+      this.#read = at + READY.length;
+      return true;
+    }, BOOT_TIMEOUT_MS);
+    await this.must(`ip address add ${this.#options.address} dev eth0 && ip link set eth0 up`);
+  }
+
+  /**
+   * Runs a shell command in the guest.
+   *
+   * @param command One line.
+   * @param timeoutMs How long it may take.
+   */
+  async run(command: string, timeoutMs: number = COMMAND_TIMEOUT_MS): Promise<GuestOutput> {
+    await this.#console.writeLine(command);
+    return await this.#console.awaitOutput(`the end of "${command}"`, (output) => {
+      const end = /@@ (\d+)\r?\n/.exec(output.slice(this.#read));
+      if (end === null) return undefined;
+      const text = output.slice(this.#read, this.#read + end.index).trim();
+      this.#read += end.index + end[0].length;
+      return { code: Number(end[1]), text };
+    }, timeoutMs);
+  }
+
+  /** Runs a shell command that must succeed; returns its output. */
+  async must(command: string, timeoutMs: number = COMMAND_TIMEOUT_MS): Promise<string> {
+    const { code, text } = await this.run(command, timeoutMs);
+    if (code !== 0) throw new Error(`In the guest "${command}" failed with ${code}: ${text}`);
+    return text;
+  }
+
+  /**
+   * Pings another guest.
+   *
+   * @returns How many of `count` requests were answered.
+   */
+  async ping(ip: string, count: number): Promise<number> {
+    const { text } = await this.run(`ping -c ${count} -i 0.1 -W 2 ${ip}`);
+    return Number(/(\d+) packets received/.exec(text)?.[1] ?? 0);
+  }
+
+  /** Gives a command to QEMU itself. */
+  async qmp(command: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+    using qmp = await Qmp.connect(this.#control);
+    return await qmp.execute(command, args);
+  }
+
+  /** Ends QEMU without any chance to say goodbye. */
+  async kill(): Promise<void> {
+    await this.#console.awaitEnd(0);
+  }
+
+  /** Ends QEMU. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#console.stop();
+  }
+}
+
+// What `labswitch qemu-args` prints, and for QEMU 7.2 under TCG, which crashes with MSI-X on a
+// vhost-user device: no vectors. The boot ROM only costs time.
+function networkArguments({ port, device }: GuestOptions): string[] {
+  const args = qemuArguments(port, MEMORY_MEBIBYTES);
+  const at = args.indexOf("-device") + 1;
+  args[at] = [args[at]!.replace(/,vectors=\d+/, ""), "vectors=0", "romfile=", device]
+    .filter((part) => part !== undefined).join(",");
+  return args;
+}
