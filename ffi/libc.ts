@@ -72,13 +72,18 @@ const SYMBOLS = {
 /** libc's functions as TypeScript sees them. */
 export type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
+/** libc cannot be used here; the message is for the user. */
+export class LibcUnavailable extends Error {
+  override readonly name = "LibcUnavailable";
+}
+
 let symbols: Libc | null = null;
 
 /**
  * libc, opened once per thread.
  *
  * @returns Its symbols.
- * @throws {Error} When the system is not Linux with glibc on x86-64 or arm64, or FFI is not allowed.
+ * @throws {LibcUnavailable} When the system is not Linux with glibc on x86-64 or arm64, or FFI is not allowed.
  */
 export function libc(): Libc {
   symbols ??= open();
@@ -88,14 +93,18 @@ export function libc(): Libc {
 function open(): Libc {
   const { os, arch } = Deno.build;
   if (os !== "linux" || (arch !== "x86_64" && arch !== "aarch64")) {
-    throw new Error(`Cannot run on ${os} ${arch}: labswitch needs Linux on x86-64 or arm64`);
+    throw new LibcUnavailable(
+      `Cannot run on ${os} ${arch}: labswitch needs Linux on x86-64 or arm64`,
+    );
   }
   try {
     return Deno.dlopen("libc.so.6", SYMBOLS).symbols;
   } catch (cause) {
     if (cause instanceof Deno.errors.NotCapable) {
-      throw new Error("Cannot call libc: run with --allow-ffi, or -A for everything", { cause });
+      throw new LibcUnavailable("Cannot call libc: run with --allow-ffi, or -A for everything", {
+        cause,
+      });
     }
-    throw new Error("Cannot open libc.so.6: labswitch needs glibc", { cause });
+    throw new LibcUnavailable("Cannot open libc.so.6: labswitch needs glibc", { cause });
   }
 }

@@ -30,6 +30,10 @@ function details(event: PortEvent): string {
         featureNames(event.features).join(" ");
     case "down":
       return "down  the guest stopped its queues";
+    case "no-memory":
+      return "no memory  the guest's driver is ready, but its memory is not shared: start QEMU " +
+        "with -object memory-backend-memfd,id=m,size=…,share=on -machine memory-backend=m " +
+        `(labswitch qemu-args ${event.port} prints all it needs)`;
     case "request-refused":
       return `refused ${event.request}  ${event.reason}`;
     case "ring-fault":

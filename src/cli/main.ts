@@ -7,6 +7,7 @@ import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { jsonSchema } from "../../config/schema.ts";
 import { suggest } from "../../config/suggest.ts";
 import { parseMebibytes } from "../../config/units.ts";
+import { LibcUnavailable } from "../../ffi/libc.ts";
 import { demo } from "./demo.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
 import { type Io, terminal } from "./io.ts";
@@ -35,6 +36,10 @@ export async function main(args: readonly string[], io: Io = terminal): Promise<
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
     if (error instanceof Deno.errors.NotCapable) {
       io.err(`error: ${error.message}; run with -A, or see "Permissions" in the README\n`);
+      return EXIT_FAILURE;
+    }
+    if (error instanceof LibcUnavailable) {
+      io.err(`error: ${error.message}\n`);
       return EXIT_FAILURE;
     }
     throw error;

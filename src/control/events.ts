@@ -30,6 +30,8 @@ export type PortEvent =
   }
   /** The guest's driver stopped its queues; the front-end is still there. */
   | { readonly kind: "down"; readonly port: string }
+  /** The guest's driver is ready, but the front-end shares no memory. */
+  | { readonly kind: "no-memory"; readonly port: string }
   /** A request of the front-end was refused. */
   | {
     readonly kind: "request-refused";

@@ -24,6 +24,9 @@ import type { Reactor } from "./reactor.ts";
 import { processName } from "./socket_path.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
+/** Looks at a port whose guest has no memory before that is reported: a second or two. */
+const LOOKS_BEFORE_MEMORY_HINT = 6;
+
 /** Who listens: the switch (server) or the guest's side (client). */
 export type SocketRole = "server" | "client";
 
@@ -69,6 +72,8 @@ export class Port {
   readonly #endpoint: Endpoint;
   readonly #reportedFaults = new Map<number, number>();
   #connection: Connection | null = null;
+  /** Looks since the guest's driver is ready without memory to work on. */
+  #looksWithoutMemory = 0;
   #isClosing = false;
 
   /** @param parts What it works with. */
@@ -112,9 +117,15 @@ export class Port {
     this.#endpoint.close();
   }
 
-  /** Reports rings that a Worker quarantined since the last look; called by the switch's clock. */
-  reportFaults(): void {
+  /** Looks for what a person should know; called by the switch's clock, several times a second. */
+  check(): void {
     if (this.#connection === null) return;
+    this.#reportFaults();
+    this.#reportMissingMemory();
+  }
+
+  // Rings that a Worker quarantined since the last look.
+  #reportFaults(): void {
     for (let index = 0; index < 2 * this.#parts.offer.queuePairs; index++) {
       const at = ringAt(ringNumber(this.#parts.number, index)) + RING_FAULT;
       const fault = this.#parts.state.load32(at);
@@ -123,6 +134,15 @@ export class Port {
       if (fault === 0) continue;
       this.#parts.onEvent({ kind: "ring-fault", port: this.name, index, text: faultText(fault) });
     }
+  }
+
+  // QEMU sends no memory table when none of the guest's memory is shared, and says so only on its own
+  // terminal. A driver that is ready has sent its features just before its memory.
+  #reportMissingMemory(): void {
+    const isMissing = this.#device.features !== 0n && this.#parts.memory.regions.length === 0;
+    this.#looksWithoutMemory = isMissing ? this.#looksWithoutMemory + 1 : 0;
+    if (this.#looksWithoutMemory !== LOOKS_BEFORE_MEMORY_HINT) return;
+    this.#parts.onEvent({ kind: "no-memory", port: this.name });
   }
 
   #attach(socket: Fd): void {
@@ -153,6 +173,7 @@ export class Port {
 
   #detach(reason: Error | null): void {
     this.#connection = null;
+    this.#looksWithoutMemory = 0;
     this.#device.detach();
     this.#reportedFaults.clear();
     if (!this.#isClosing) {

@@ -140,7 +140,7 @@ export class Switch {
   #tick(): void {
     const seconds = Math.trunc((performance.now() - this.#started) / 1000);
     this.#state.store32(CLOCK_SECONDS, seconds);
-    for (const port of this.#ports) port.reportFaults();
+    for (const port of this.#ports) port.check();
   }
 }
 

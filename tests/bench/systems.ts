@@ -13,10 +13,9 @@
  * @module
  */
 
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { ConsoleProcess, findProgram } from "../support/console_process.ts";
+import { findProgram } from "../support/console_process.ts";
 import type { DpdkMemory } from "../support/hugepages.ts";
+import { Labswitch } from "../support/labswitch.ts";
 import { missingForOvs, Ovs } from "../support/ovs.ts";
 import { Testpmd } from "../support/testpmd.ts";
 import type { WorkerStatistics } from "../../src/control/worker_pool.ts";
@@ -26,14 +25,6 @@ export const SWITCH_CORE = 0;
 
 /** Core of the generator, all its threads. */
 export const GENERATOR_CORE = 1;
-
-/** How long labswitch may take until it prints `ready`. */
-const READY_TIMEOUT_MS = 20_000;
-
-/** The environment variable that makes labswitch write its poll statistics when it stops. */
-const STATS_FILE_VARIABLE = "LABSWITCH_STATS_FILE";
-
-const PROGRAM = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 
 /** What a system is started with. */
 export interface SystemSetting {
@@ -78,28 +69,15 @@ export const labswitch: System = {
   name: "labswitch",
   title: "labswitch",
   generatorListens: false,
-  missing: () => findProgram(PROGRAM) === undefined ? "mod.ts" : undefined,
+  missing: () => undefined,
   async start({ folder, sockets, queues }) {
-    const topologyFile = join(folder, "topology.yaml");
-    const statsFile = join(folder, "stats.json");
-    await Deno.writeTextFile(topologyFile, topologyOf(sockets, queues));
-    const console = new ConsoleProcess(
-      Deno.execPath(),
-      ["run", "--allow-all", PROGRAM, "run", topologyFile],
-      { core: SWITCH_CORE, env: { [STATS_FILE_VARIABLE]: statsFile } },
-    );
-    try {
-      const ready = (output: string) => /^ready/m.test(output) || undefined;
-      await console.awaitOutput("the line ready", ready, READY_TIMEOUT_MS);
-    } catch (error) {
-      await console.stop();
-      throw error;
-    }
+    const topology = topologyOf(sockets, queues);
+    const lab = await Labswitch.start({ folder, topology, core: SWITCH_CORE });
     return {
       // The front-end waited for the answer to its last message, so its rings are in use by now.
       awaitLinks: () => Promise.resolve(),
-      stop: () => stopLabswitch(console, statsFile),
-      [Symbol.asyncDispose]: async () => void await console.stop(),
+      stop: () => lab.stop(),
+      [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
     };
   },
 };
@@ -144,16 +122,6 @@ function topologyOf(sockets: readonly string[], queues: number): string {
     `  port${index}: { type: vhost-user, socket: ${JSON.stringify(socket)}, queues: ${queues} }\n`
   );
   return `version: 1\nports:\n${ports.join("")}`;
-}
-
-async function stopLabswitch(
-  console: ConsoleProcess,
-  statsFile: string,
-): Promise<WorkerStatistics[]> {
-  const code = await console.stop();
-  if (code !== 0) throw new Error(`Cannot stop labswitch: exit code ${code}, want 0`);
-  const { workers } = JSON.parse(await Deno.readTextFile(statsFile));
-  return workers;
 }
 
 function stoppedByDisposal(resource: AsyncDisposable): Omit<RunningSystem, "awaitLinks"> {

@@ -9,38 +9,31 @@
  */
 
 import { ok, strictEqual } from "node:assert/strict";
-import process from "node:process";
 import { labswitch } from "../bench/systems.ts";
 import { type LoopOptions, measureLoop } from "../bench/loop.ts";
 import { findProgram } from "../support/console_process.ts";
 import { reserveDpdkMemory } from "../support/hugepages.ts";
+import { testWith } from "../support/test_with.ts";
 import { TESTPMD_MEMORY_MIB } from "../support/testpmd.ts";
 
 /** How long each loop runs; each second of it must move frames in both directions. */
 const LOOP_SECONDS = 10;
 
-const missing = ["dpdk-testpmd", "taskset", "stdbuf"].find((name) => !findProgram(name));
-
-/** Where a missing program is a fault of the set-up, the test runs and fails. */
-const ignored = missing !== undefined && process.env.CI !== "true";
+const missing = () =>
+  ["dpdk-testpmd", "taskset", "stdbuf"].find((name) => findProgram(name) === undefined);
 
 function testLoop(what: string, loop: Pick<LoopOptions, "segmentSizes" | "bufferSizeBytes">) {
-  const reason = ignored ? ` (ignored: ${missing} is not installed)` : "";
-  Deno.test({
-    name: `labswitch keeps ${what} flowing between two virtio-user ports${reason}`,
-    ignore: ignored,
-    fn: async () => {
-      strictEqual(missing, undefined);
-      using memory = reserveDpdkMemory(TESTPMD_MEMORY_MIB);
-      const options = { system: labswitch, seconds: LOOP_SECONDS, memory, ...loop };
-      const result = await measureLoop(options);
-      strictEqual(result.sampleMpps.length, LOOP_SECONDS);
-      ok(!result.stuck, `A ring stood still; Mpps of each second: ${result.sampleMpps}`);
-      strictEqual(result.refusedFrames, 0);
-      const frameSizeBytes = loop.segmentSizes.reduce((sum, size) => sum + size, 0);
-      // testpmd reads the two counters one after the other, while frames move: not exact.
-      strictEqual(Math.round(result.meanFrameSizeBytes), frameSizeBytes);
-    },
+  const name = `labswitch keeps ${what} flowing between two virtio-user ports`;
+  testWith(missing, name, async () => {
+    using memory = reserveDpdkMemory(TESTPMD_MEMORY_MIB);
+    const options = { system: labswitch, seconds: LOOP_SECONDS, memory, ...loop };
+    const result = await measureLoop(options);
+    strictEqual(result.sampleMpps.length, LOOP_SECONDS);
+    ok(!result.stuck, `A ring stood still; Mpps of each second: ${result.sampleMpps}`);
+    strictEqual(result.refusedFrames, 0);
+    const frameSizeBytes = loop.segmentSizes.reduce((sum, size) => sum + size, 0);
+    // testpmd reads the two counters one after the other, while frames move: not exact.
+    strictEqual(Math.round(result.meanFrameSizeBytes), frameSizeBytes);
   });
 }
 

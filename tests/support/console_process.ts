@@ -75,6 +75,11 @@ export class ConsoleProcess implements AsyncDisposable {
     });
   }
 
+  /** The child's process number. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** Everything printed so far, standard output and standard error as they arrived. */
   get output(): string {
     return this.#output;

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import process from "node:process";
 import type { PortConfig } from "../../../config/topology.ts";
 import { qemuArguments } from "../../../src/cli/qemu_args.ts";
-import { ConsoleProcess } from "../console_process.ts";
-import { buildGuestSystem, type GuestSystem } from "./initramfs.ts";
+import { ConsoleProcess, findProgram } from "../console_process.ts";
+import { buildGuestSystem, type GuestSystem, installedKernel } from "./initramfs.ts";
 import { Qmp } from "./qmp.ts";
 
 /** QEMU's program on this machine. */
@@ -23,6 +23,12 @@ const READY = "@@ ready";
 
 let system: Promise<GuestSystem> | null = null;
 
+/** Says what is missing to start guests here; `undefined` if nothing is. */
+export function missingForGuests(): string | undefined {
+  if (installedKernel() === undefined) return "a cloud kernel";
+  return [QEMU, "/bin/busybox", "iperf3", "ldd"].find((name) => findProgram(name) === undefined);
+}
+
 /** How a guest is started. */
 export interface GuestOptions {
   /** Folder for its files; the caller owns and removes it. */
@@ -33,6 +39,8 @@ export interface GuestOptions {
   readonly address: string;
   /** Further properties of its network device, like `mrg_rxbuf=off`. */
   readonly device?: string;
+  /** Whether its memory is shared, as vhost-user needs it; true unless told otherwise. */
+  readonly isMemoryShared?: boolean;
 }
 
 /** What a command in the guest printed. */
@@ -133,6 +141,17 @@ export class Guest implements AsyncDisposable {
     return Number(/(\d+) packets received/.exec(text)?.[1] ?? 0);
   }
 
+  /** Frames that its network device has received since it was set up. */
+  async receivedFrames(): Promise<number> {
+    return Number(await this.must("cat /sys/class/net/eth0/statistics/rx_packets"));
+  }
+
+  /** Restarts it and waits until its network is configured. */
+  async reboot(): Promise<void> {
+    await this.#console.writeLine("reboot -f");
+    await this.awaitBoot();
+  }
+
   /** Gives a command to QEMU itself. */
   async qmp(command: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
     using qmp = await Qmp.connect(this.#control);
@@ -152,8 +171,9 @@ export class Guest implements AsyncDisposable {
 
 // What `labswitch qemu-args` prints, and for QEMU 7.2 under TCG, which crashes with MSI-X on a
 // vhost-user device: no vectors. The boot ROM only costs time.
-function networkArguments({ port, device }: GuestOptions): string[] {
-  const args = qemuArguments(port, MEMORY_MEBIBYTES);
+function networkArguments({ port, device, isMemoryShared = true }: GuestOptions): string[] {
+  const args = qemuArguments(port, MEMORY_MEBIBYTES)
+    .map((arg) => isMemoryShared ? arg : arg.replace("share=on", "share=off"));
   const at = args.indexOf("-device") + 1;
   args[at] = [args[at]!.replace(/,vectors=\d+/, ""), "vectors=0", "romfile=", device]
     .filter((part) => part !== undefined).join(",");

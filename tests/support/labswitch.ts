@@ -1,0 +1,131 @@
+/**
+ * The switch as its users start it: by its command, in a process of its own.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseTopology } from "../../config/load.ts";
+import type { PortConfig, Topology } from "../../config/topology.ts";
+import type { WorkerStatistics } from "../../src/control/worker_pool.ts";
+import { ConsoleProcess } from "./console_process.ts";
+
+const PROGRAM = fileURLToPath(new URL("../../mod.ts", import.meta.url));
+/** How long it may take until it prints `ready`. */
+const READY_TIMEOUT_MS = 20_000;
+/** How long an event may take to be printed. */
+const EVENT_TIMEOUT_MS = 20_000;
+/** The environment variable that makes it write its poll statistics when it stops. */
+const STATISTICS_VARIABLE = "LABSWITCH_STATS_FILE";
+/** Clock ticks of a second in /proc (USER_HZ, the same on every architecture of today). */
+const TICKS_PER_SECOND = 100;
+
+/** How it is started. */
+export interface LabswitchOptions {
+  /** Folder for its files and sockets; the caller owns and removes it. */
+  readonly folder: string;
+  /** The topology file's text; relative sockets lie in `folder`. */
+  readonly topology: string;
+  /** The only core that its threads may use. */
+  readonly core?: number;
+}
+
+/** A running switch. Disposing stops it. */
+export class Labswitch implements AsyncDisposable {
+  /** What its topology file says. */
+  readonly topology: Topology;
+  readonly #console: ConsoleProcess;
+  readonly #statisticsFile: string;
+
+  private constructor(topology: Topology, console: ConsoleProcess, statisticsFile: string) {
+    this.topology = topology;
+    this.#console = console;
+    this.#statisticsFile = statisticsFile;
+  }
+
+  /**
+   * Starts it and waits until its sockets listen.
+   *
+   * @throws {Error} When it does not become ready; the message holds what it printed.
+   */
+  static async start({ folder, topology, core }: LabswitchOptions): Promise<Labswitch> {
+    const file = join(folder, "topology.yaml");
+    const statisticsFile = join(folder, "statistics.json");
+    await Deno.writeTextFile(file, topology);
+    const console = new ConsoleProcess(
+      Deno.execPath(),
+      ["run", "--allow-all", PROGRAM, "run", file],
+      {
+        env: { [STATISTICS_VARIABLE]: statisticsFile },
+        ...(core !== undefined && { core }),
+      },
+    );
+    const lab = new Labswitch(parseTopology(topology, file), console, statisticsFile);
+    try {
+      await lab.#await("the line ready", (output) => /^ready/m.test(output), READY_TIMEOUT_MS);
+      return lab;
+    } catch (error) {
+      await console.stop();
+      throw error;
+    }
+  }
+
+  /** Everything it printed. */
+  get output(): string {
+    return this.#console.output;
+  }
+
+  /** Its process number. */
+  get pid(): number {
+    return this.#console.pid;
+  }
+
+  /** A port of its topology. */
+  port(name: string): PortConfig {
+    const port = this.topology.ports.find((candidate) => candidate.name === name);
+    if (port === undefined) throw new RangeError(`Cannot find port ${name} in the topology`);
+    return port;
+  }
+
+  /** Waits for a line of its output; lines before `from` characters do not count. */
+  async awaitLine(pattern: RegExp, from = 0): Promise<void> {
+    const what = `a line like ${pattern}`;
+    await this.#await(what, (output) => pattern.test(output.slice(from)), EVENT_TIMEOUT_MS);
+  }
+
+  /** Seconds of processor time that it has used, all threads together. */
+  async processorSeconds(): Promise<number> {
+    const text = await Deno.readTextFile(`/proc/${this.pid}/stat`);
+    // The name in parentheses may hold blanks; user and system time are fields 14 and 15.
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  }
+
+  /**
+   * Stops it; it may have been stopped before.
+   *
+   * @returns What its poll Workers did.
+   * @throws {Error} When it does not exit with 0.
+   */
+  async stop(): Promise<WorkerStatistics[]> {
+    const code = await this.#console.stop();
+    if (code !== 0) {
+      throw new Error(`Cannot stop labswitch: exit code ${code}, want 0:\n${this.output}`);
+    }
+    return JSON.parse(await Deno.readTextFile(this.#statisticsFile)).workers;
+  }
+
+  /** Ends it without any chance to clean up. */
+  async kill(): Promise<void> {
+    await this.#console.awaitEnd(0);
+  }
+
+  /** Ends it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#console.stop();
+  }
+
+  async #await(what: string, isThere: (output: string) => boolean, timeoutMs: number) {
+    await this.#console.awaitOutput(what, (output) => isThere(output) || undefined, timeoutMs);
+  }
+}
