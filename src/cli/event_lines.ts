@@ -26,7 +26,7 @@ function details(event: PortEvent): string {
     case "disconnected":
       return event.reason === null ? "disconnected" : `disconnected  ${event.reason}`;
     case "up":
-      return `up  ${mebibytes(event.memoryBytes)} MiB in ${event.regions} regions  ` +
+      return `up  ${mebibytes(event.memoryBytes)} MiB in ${regions(event.regions)}  ` +
         featureNames(event.features).join(" ");
     case "down":
       return "down  the guest stopped its queues";
@@ -45,6 +45,10 @@ function details(event: PortEvent): string {
 
 function peerText({ name, pid }: Peer): string {
   return pid === 0 ? name : `${name} (pid ${pid})`;
+}
+
+function regions(number: number): string {
+  return number === 1 ? "1 region" : `${number} regions`;
 }
 
 function mebibytes(bytes: bigint): string {

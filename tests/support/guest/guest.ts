@@ -173,7 +173,7 @@ export class Guest implements AsyncDisposable {
 // vhost-user device: no vectors. The boot ROM only costs time.
 function networkArguments({ port, device, isMemoryShared = true }: GuestOptions): string[] {
   const args = qemuArguments(port, MEMORY_MEBIBYTES)
-    .map((arg) => isMemoryShared ? arg : arg.replace("share=on", "share=off"));
+    .map((arg) => isMemoryShared ? arg : arg.replace(/-memfd(.*),share=on/, "-ram$1"));
   const at = args.indexOf("-device") + 1;
   args[at] = [args[at]!.replace(/,vectors=\d+/, ""), "vectors=0", "romfile=", device]
     .filter((part) => part !== undefined).join(",");
