@@ -33,6 +33,8 @@ export function missingForGuests(): string | undefined {
 export interface GuestOptions {
   /** Folder for its files; the caller owns and removes it. */
   readonly folder: string;
+  /** Whether a person works in its console; otherwise it takes commands from a test. */
+  readonly isInteractive?: boolean;
   /** The port that it is connected to. */
   readonly port: PortConfig;
   /** Its address with the length of the prefix, like `10.0.0.1/24`. */
@@ -55,14 +57,12 @@ export interface GuestOutput {
 export class Guest implements AsyncDisposable {
   /** Its address without the prefix. */
   readonly ip: string;
-  readonly #options: GuestOptions;
   readonly #console: ConsoleProcess;
   readonly #control: string;
   #read = 0;
 
   private constructor(options: GuestOptions, console: ConsoleProcess, control: string) {
     this.ip = options.address.replace(/\/.*/, "");
-    this.#options = options;
     this.#console = console;
     this.#control = control;
   }
@@ -74,19 +74,9 @@ export class Guest implements AsyncDisposable {
    * @throws {Error} When it does not boot; the message holds its console.
    */
   static async start(options: GuestOptions): Promise<Guest> {
-    system ??= buildGuestSystem();
-    const { kernel, initramfs } = await system;
-    const { folder, port } = options;
-    const initrd = join(folder, `${port.name}.cpio`);
-    const control = join(folder, `${port.name}.qmp`);
-    await Deno.writeFile(initrd, initramfs);
-    const console = new ConsoleProcess(QEMU, [
-      ...networkArguments(options),
-      ...["-accel", ACCELERATOR, "-nodefaults", "-no-user-config", "-display", "none"],
-      ...["-serial", "stdio", "-qmp", `unix:${control},server=on,wait=off`],
-      ...["-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1"],
-    ]);
-    const guest = new Guest(options, console, control);
+    const args = await qemuCommand(options);
+    const console = new ConsoleProcess(QEMU, args);
+    const guest = new Guest(options, console, controlSocket(options));
     try {
       await guest.awaitBoot();
       return guest;
@@ -96,7 +86,7 @@ export class Guest implements AsyncDisposable {
     }
   }
 
-  /** Waits for the next boot to end and configures the network. */
+  /** Waits for the next boot to end; then the network is configured. */
   async awaitBoot(): Promise<void> {
     await this.#console.awaitOutput("the guest's boot", (output) => {
       const at = output.indexOf(READY, this.#read);
@@ -104,7 +94,6 @@ export class Guest implements AsyncDisposable {
       this.#read = at + READY.length;
       return true;
     }, BOOT_TIMEOUT_MS);
-    await this.must(`ip address add ${this.#options.address} dev eth0 && ip link set eth0 up`);
   }
 
   /**
@@ -167,6 +156,34 @@ export class Guest implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#console.stop();
   }
+}
+
+/**
+ * Prepares a guest's files and makes the arguments of QEMU.
+ *
+ * @param options How the guest is started.
+ * @throws {Error} When a package is missing.
+ */
+export async function qemuCommand(options: GuestOptions): Promise<string[]> {
+  system ??= buildGuestSystem();
+  const { kernel, initramfs } = await system;
+  const initrd = join(options.folder, `${options.port.name}.cpio`);
+  await Deno.writeFile(initrd, initramfs);
+  const parameters = [
+    ...["console=ttyS0", "quiet", "panic=-1", `address=${options.address}`],
+    ...options.isInteractive ? ["interactive"] : [],
+  ];
+  return [
+    ...networkArguments(options),
+    ...["-accel", ACCELERATOR, "-nodefaults", "-no-user-config", "-display", "none"],
+    ...["-serial", options.isInteractive ? "mon:stdio" : "stdio"],
+    ...["-qmp", `unix:${controlSocket(options)},server=on,wait=off`],
+    ...["-kernel", kernel, "-initrd", initrd, "-append", parameters.join(" ")],
+  ];
+}
+
+function controlSocket({ folder, port }: GuestOptions): string {
+  return join(folder, `${port.name}.qmp`);
 }
 
 // What `labswitch qemu-args` prints, and for QEMU 7.2 under TCG, which crashes with MSI-X on a

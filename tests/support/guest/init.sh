@@ -1,6 +1,7 @@
 #!/bin/busybox sh
-# The first process of a test guest: loads the network driver, then carries out one command per line
-# of the serial console and closes each answer with a line "@@ <exit code>".
+# The first process of a test guest: loads the network driver and configures its address. Then it is
+# a shell for a person (kernel parameter `interactive`), or carries out one command per line of the
+# serial console and closes each answer with a line "@@ <exit code>".
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -8,6 +9,14 @@ mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 while read -r module; do insmod "/modules/$module"; done </modules/order
 ip link set lo up
+address=$(sed -n 's/.*address=\([^ ]*\).*/\1/p' /proc/cmdline)
+ip address add "$address" dev eth0
+ip link set eth0 up
+if grep -q interactive /proc/cmdline; then
+  echo "This guest is $address."
+  setsid cttyhack sh
+  poweroff -f
+fi
 exec </dev/ttyS0 >/dev/ttyS0 2>&1
 stty -echo -onlcr
 echo "@@ ready"
