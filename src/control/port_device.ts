@@ -54,7 +54,14 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_NET_F_MRG_RXBUF,
 } from "../virtio/features.ts";
-import { availRingBytes, descTableBytes, usedRingBytes } from "../virtio/layouts.ts";
+import {
+  AVAIL_ALIGN,
+  availRingBytes,
+  DESC_ALIGN,
+  descTableBytes,
+  USED_ALIGN,
+  usedRingBytes,
+} from "../virtio/layouts.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
 import type { PortMemory } from "./port_memory.ts";
 import type { WorkerPool } from "./worker_pool.ts";
@@ -271,14 +278,19 @@ export class PortDevice implements BackendDevice {
   #writeAddresses(index: number, setup: RingSetup): void {
     const { state, port } = this.#parts;
     const at = ringAt(ringNumber(port, index));
-    const place = (what: string, address: bigint, bytes: number): bigint => {
+    const place = (what: string, address: bigint, bytes: number, align: number): bigint => {
       const local = this.#parts.memory.translate(address, BigInt(bytes));
-      if (local !== null) return local;
-      throw new RequestRefused(`the ${what} of ring ${index} lies in no memory region`);
+      if (local === null) {
+        throw new RequestRefused(`the ${what} of ring ${index} lies in no memory region`);
+      }
+      // An aligned front-end address in a region that is not: a Worker's atomic access would trap.
+      if (local % BigInt(align) === 0n) return local;
+      throw new RequestRefused(`the ${what} of ring ${index} is not aligned in guest memory`);
     };
-    const desc = place("descriptor table", setup.descAddress, descTableBytes(setup.size));
-    const avail = place("available ring", setup.availAddress, availRingBytes(setup.size));
-    const used = place("used ring", setup.usedAddress, usedRingBytes(setup.size));
+    const { size } = setup;
+    const desc = place("descriptor table", setup.descAddress, descTableBytes(size), DESC_ALIGN);
+    const avail = place("available ring", setup.availAddress, availRingBytes(size), AVAIL_ALIGN);
+    const used = place("used ring", setup.usedAddress, usedRingBytes(size), USED_ALIGN);
     state.set64(at + RING_DESC, desc);
     state.set64(at + RING_AVAIL, avail);
     state.set64(at + RING_USED, used);
