@@ -6,13 +6,16 @@
 import { basename, dirname, resolve } from "node:path";
 import {
   type Document,
+  isAlias,
   isMap,
   isNode,
   isScalar,
+  isSeq,
   LineCounter,
   type Node,
   type Pair,
   parseDocument,
+  visit,
   type YAMLError,
 } from "yaml";
 import type { z } from "zod";
@@ -39,10 +42,24 @@ type Path = readonly (string | number)[];
  * @param path The file.
  * @returns The topology.
  * @throws {TopologyError} When it is no valid topology; its message is for the user.
+ * @throws {NotText} When it is no UTF-8.
  * @throws {Deno.errors.NotFound | Deno.errors.PermissionDenied} When it cannot be read.
  */
 export async function loadTopology(path: string): Promise<Topology> {
-  return parseTopology(await Deno.readTextFile(path), path);
+  return parseTopology(decodeText(await Deno.readFile(path)), path);
+}
+
+/** A file that holds something else than text. */
+export class NotText extends Error {
+  override readonly name = "NotText";
+}
+
+function decodeText(data: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(data);
+  } catch {
+    throw new NotText("Cannot read a topology: it is not UTF-8 text");
+  }
 }
 
 /**
@@ -57,22 +74,29 @@ export function parseTopology(text: string, fileName: string): Topology {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const source = new Source(document, lines);
-  const problem = document.errors[0];
-  if (problem !== undefined) {
-    throw new TopologyError(fileName, text, [source.syntax(problem)]);
-  }
-  const checked = topologyFile.safeParse(document.toJS() ?? {});
+  const problems = source.syntaxErrors();
+  if (problems.length > 0) throw new TopologyError(fileName, text, problems);
+  const checked = topologyFile.safeParse(source.toValue());
   const found = checked.success
     ? source.contradictions(checked.data, fileName)
     : checked.error.issues.flatMap((issue) => source.explain(issue));
   if (!checked.success || found.length > 0) {
-    throw new TopologyError(fileName, text, found.toSorted(byPosition));
+    throw new TopologyError(fileName, text, firstOfEachPlace(found));
   }
   return resolveTopology(checked.data, fileName);
 }
 
-function byPosition(a: Diagnostic, b: Diagnostic): number {
-  return a.line - b.line || a.column - b.column;
+// Two checks may see the same mistake, or one mistake through an alias and an anchor.
+function firstOfEachPlace(found: readonly Diagnostic[]): Diagnostic[] {
+  const sorted = found.toSorted((a, b) => a.line - b.line || a.column - b.column);
+  return sorted.filter(({ line, column, reason }, i) => {
+    const before = sorted[i - 1];
+    return before?.line !== line || before.column !== column || isMissing(reason);
+  });
+}
+
+function isMissing(reason: string): boolean {
+  return reason.endsWith(" is missing");
 }
 
 /** Finds the place of a value or key in the text. */
@@ -85,10 +109,59 @@ class Source {
     this.#lines = lines;
   }
 
-  syntax({ pos, message, code }: YAMLError): Diagnostic {
-    const fix = code === "DUPLICATE_KEY"
-      ? "remove one of the two"
-      : code === "TAB_AS_INDENT"
+  /** What is wrong with the YAML itself. After other mistakes than these the parser guesses. */
+  syntaxErrors(): Diagnostic[] {
+    const { errors } = this.#document;
+    const isGuess = errors.some(({ code }) => code !== "DUPLICATE_KEY");
+    if (errors.length > 0) {
+      return (isGuess ? errors.slice(0, 1) : errors).map((error) => this.#syntax(error));
+    }
+    const found: Diagnostic[] = [];
+    visit(this.#document, {
+      Alias: (_, alias) => {
+        if (alias.resolve(this.#document) !== undefined) return;
+        const reason = `there is no anchor "&${alias.source}" before this`;
+        found.push(this.#atNode(alias, reason, "write the value itself"));
+      },
+      Pair: (_, { key }) => {
+        // An object takes this key for something else, and the port would be lost without a word.
+        if (!isScalar(key) || key.value !== "__proto__") return;
+        found.push(this.#atNode(key, "this name is not possible", "use another name"));
+      },
+    });
+    if (found.length === 0 && this.toValue() === undefined) {
+      found.push(this.#at(0, 0, "there are too many aliases", "write the values themselves"));
+    }
+    return found;
+  }
+
+  /** The file as plain values; undefined when its aliases multiply without end. */
+  toValue(): unknown {
+    try {
+      return this.#document.toJS() ?? {};
+    } catch (error) {
+      if (error instanceof ReferenceError) return undefined;
+      throw error;
+    }
+  }
+
+  #syntax({ pos, message, code }: YAMLError): Diagnostic {
+    if (code === "DUPLICATE_KEY") {
+      let key: Node | null = null;
+      visit(this.#document, {
+        Scalar: (_, node) => {
+          if (node.range?.[0] === pos[0]) key = node;
+        },
+      });
+      const fix = "remove one of the two";
+      if (key === null) return this.#at(pos[0], pos[1], "this key is there twice", fix);
+      return this.#atNode(key, `the key "${key}" is there twice`, fix);
+    }
+    if (code === "MULTIPLE_DOCS") {
+      const fix = "put it into a file of its own";
+      return this.#at(pos[0], pos[1], "a second document begins here", fix);
+    }
+    const fix = code === "TAB_AS_INDENT"
       ? "indent with spaces"
       : "correct the YAML; a value with special characters needs quotes";
     return this.#at(pos[0], pos[1], message.split("\n")[0]!.replace(/[.:]$/, ""), fix);
@@ -100,11 +173,13 @@ class Source {
     if (issue.code === "unrecognized_keys") {
       return issue.keys.map((key) => this.#unknownKey(path, key));
     }
-    const [reason, fix] = explanation(issue, this.#document.getIn(path));
-    const isMissing = this.#document.getIn(path, true) === undefined;
-    if (isMissing) {
+    const { value } = this.#find(path);
+    const [reason, fix] = explanation(issue, isScalar(value) ? value.value : value);
+    if (value === undefined) {
       const key = path.at(-1);
-      return [this.key(path.slice(0, -1), `"${key}" is missing`, fix ?? `add ${key}:`)];
+      const isOurs = issue.message.includes("\n") || issue.code === "invalid_value";
+      const add = isOurs && fix !== undefined ? fix : `add ${key}:`;
+      return [this.key(path.slice(0, -1), `"${key}" is missing`, add)];
     }
     return [
       issue.code === "invalid_key"
@@ -117,7 +192,8 @@ class Source {
   contradictions(file: TopologyFile, fileName: string): Diagnostic[] {
     const found: Diagnostic[] = [];
     const sockets = new Map<string, string>();
-    const bridges = [DEFAULT_BRIDGE, ...Object.keys(file.bridges)];
+    const macs = new Map<string, string>();
+    const bridges = [...new Set([DEFAULT_BRIDGE, ...Object.keys(file.bridges)])];
     for (const [name, port] of Object.entries(file.ports)) {
       const at = ["ports", name, "socket"];
       const socket = resolveSocket(port.socket, fileName);
@@ -132,6 +208,13 @@ class Source {
         found.push(this.value(at, `port "${other}" has the same socket`, fix));
       }
       sockets.set(socket, name);
+      const mac = port.mac?.toLowerCase();
+      const twin = mac === undefined ? undefined : macs.get(mac);
+      if (twin !== undefined) {
+        const fix = "give each port an address of its own, or leave mac: out";
+        found.push(this.value(["ports", name, "mac"], `port "${twin}" has the same address`, fix));
+      }
+      if (mac !== undefined) macs.set(mac, name);
       if (!bridges.includes(port.bridge)) {
         const meant = suggest(port.bridge, bridges);
         const fix = meant === null
@@ -153,19 +236,35 @@ class Source {
 
   /** A diagnostic at a value. */
   value(path: Path, reason: string, fix: string): Diagnostic {
-    const node = this.#document.getIn(path, true);
-    if (isNode(node) && node.range) return this.#at(node.range[0], node.range[1], reason, fix);
-    return this.key(path, reason, fix);
+    const { place } = this.#find(path);
+    return place === null ? this.key(path, reason, fix) : this.#atNode(place, reason, fix);
   }
 
   /** A diagnostic at a key. */
   key(path: Path, reason: string, fix: string): Diagnostic {
-    const parent = path.length === 0
-      ? null
-      : this.#document.getIn(path.slice(0, -1), true) ?? this.#document.contents;
-    const key = isMap(parent) ? parent.items.map(keyOf).find((k) => k.value === path.at(-1)) : null;
-    if (key?.node?.range) return this.#at(key.node.range[0], key.node.range[1], reason, fix);
-    return this.#at(0, 0, reason, fix);
+    if (path.length === 0) return this.#at(0, 0, reason, fix);
+    const { value: parent, place } = this.#find(path.slice(0, -1));
+    if (isAlias(place)) return this.#atNode(place, reason, fix);
+    const key = isMap(parent) ? pairOf(parent.items, path.at(-1)!)?.key : null;
+    return isNode(key) ? this.#atNode(key, reason, fix) : this.#at(0, 0, reason, fix);
+  }
+
+  /** The value at a path, and the node to show for it: the first alias on the way, or itself. */
+  #find(path: Path): { value: unknown; place: Node | null } {
+    let value: unknown = this.#document.contents;
+    let alias: Node | null = null;
+    const follow = () => {
+      if (!isAlias(value)) return;
+      alias ??= value;
+      value = value.resolve(this.#document);
+    };
+    for (const key of path) {
+      follow();
+      if (isMap(value)) value = pairOf(value.items, key)?.value;
+      else value = isSeq(value) ? value.items[Number(key)] : undefined;
+    }
+    follow();
+    return { value, place: alias ?? (isNode(value) ? value : null) };
   }
 
   #unknownKey(path: Path, key: string): Diagnostic {
@@ -177,15 +276,20 @@ class Source {
     return this.key([...path, key], `the key "${key}" is not known here`, fix);
   }
 
+  #atNode(node: Node, reason: string, fix: string): Diagnostic {
+    const [start, end] = node.range ?? [0, 0];
+    return this.#at(start, end, reason, fix);
+  }
+
   #at(start: number, end: number, reason: string, fix: string): Diagnostic {
     const { line, col } = this.#lines.linePos(start);
     return { line: Math.max(1, line), column: Math.max(1, col), length: end - start, reason, fix };
   }
 }
 
-function keyOf(pair: Pair): { value: unknown; node: Node | null } {
-  const key = pair.key;
-  return isScalar(key) ? { value: key.value, node: key } : { value: null, node: null };
+// A key that YAML reads as a number or as nothing is text in an object.
+function pairOf(pairs: readonly Pair[], key: string | number): Pair | undefined {
+  return pairs.find((pair) => isScalar(pair.key) && String(pair.key.value ?? "") === String(key));
 }
 
 /** The keys that the schema knows at a place. */
@@ -221,6 +325,7 @@ function explanation(issue: z.core.$ZodIssue, value: unknown): [string, string |
 }
 
 function resolveTopology(file: TopologyFile, fileName: string): Topology {
+  const macs = macsOf(Object.values(file.ports));
   const ports = Object.entries(file.ports).map(([name, port], i): PortConfig => ({
     name,
     type: port.type,
@@ -228,7 +333,7 @@ function resolveTopology(file: TopologyFile, fileName: string): Topology {
     socket: resolveSocket(port.socket, fileName),
     queues: port.queues,
     bridge: port.bridge,
-    mac: (port.mac ?? defaultMac(i)).toLowerCase(),
+    mac: macs[i]!,
   }));
   return {
     name: file.name ?? basename(fileName).replace(/\.ya?ml$/, ""),
@@ -250,6 +355,19 @@ function resolveBridges(bridges: TopologyFile["bridges"]): BridgeConfig[] {
 
 function resolveSocket(socket: string, fileName: string): string {
   return resolve(dirname(fileName), socket);
+}
+
+// Adding an address to one port must not change those of the others, unless it takes theirs.
+function macsOf(ports: readonly { readonly mac?: string | undefined }[]): string[] {
+  const taken = new Set(ports.map(({ mac }) => mac?.toLowerCase()));
+  let spare = ports.length;
+  return ports.map(({ mac }, i) => {
+    if (mac !== undefined) return mac.toLowerCase();
+    let own = defaultMac(i);
+    while (taken.has(own)) own = defaultMac(spare++);
+    taken.add(own);
+    return own;
+  });
 }
 
 // 52:54:00 is what QEMU's users know; the rest counts the ports.

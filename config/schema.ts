@@ -57,15 +57,23 @@ const mac = z.string(saying("this is not an Ethernet address", "write one like 5
   );
 
 const duration = z.string(saying("this is not a duration", "write a number and a unit, like 300s"))
+  .refine((text) => parseSeconds(text) !== null, {
+    ...saying("this is not a duration", "write a whole number and s, min, h or d, like 300s"),
+    abort: true,
+  })
   .refine(
-    (text) => (parseSeconds(text) ?? 0) > 0 && parseSeconds(text)! <= MAX_AGEING_SECONDS,
-    saying("this is not a duration", "write a whole number and s, min, h or d, like 300s"),
+    (text) => parseSeconds(text)! > 0 && parseSeconds(text)! <= MAX_AGEING_SECONDS,
+    saying("this duration is out of range", `write 1s to ${MAX_AGEING_SECONDS}s`),
   );
 
 const vhostUserPort = z.strictObject({
   type: z.literal("vhost-user").meta({ description: "A guest that is connected over vhost-user." }),
   socket: z.string(saying("a vhost-user port needs a socket", "add socket: with a path"))
     .min(1, saying("the path is empty", "write a path, like /run/lab/vm1.sock"))
+    .refine(
+      (path) => !path.includes("\0"),
+      saying("a path cannot hold a zero character", "write a path, like /run/lab/vm1.sock"),
+    )
     .meta({
       description:
         "Path of the Unix socket; relative to the folder of this file. At most 107 bytes.",

@@ -6,6 +6,10 @@
 import type { Peer, PortEvent } from "../control/events.ts";
 import { featureNames } from "../virtio/features.ts";
 
+// A peer chooses the name of its process: it must not write other lines, nor steer the terminal.
+// deno-lint-ignore no-control-regex -- these are what must not be written
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;
+
 /**
  * Says what happened to a port.
  *
@@ -13,7 +17,7 @@ import { featureNames } from "../virtio/features.ts";
  * @returns Port name, word and details, without a time stamp.
  */
 export function eventLine(event: PortEvent): string {
-  return `${event.port}  ${details(event)}`;
+  return `${event.port}  ${details(event)}`.replaceAll(CONTROL, "?");
 }
 
 function details(event: PortEvent): string {

@@ -6,6 +6,8 @@
 
 /** Standard output and standard error. */
 export interface Io {
+  /** Whether a person reads the output, and not a program. */
+  readonly isTerminal: boolean;
   /** Writes text for the user or the next program. */
   out(text: string): void;
   /** Writes a message about a failure. */
@@ -14,6 +16,9 @@ export interface Io {
 
 /** The process's own. */
 export const terminal: Io = {
+  get isTerminal() {
+    return Deno.stdout.isTerminal();
+  },
   out: (text) => writeAll(Deno.stdout, text),
   err: (text) => writeAll(Deno.stderr, text),
 };

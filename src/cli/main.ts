@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { jsonSchema } from "../../config/schema.ts";
 import { suggest } from "../../config/suggest.ts";
 import { parseMebibytes } from "../../config/units.ts";
 import { LibcUnavailable } from "../../ffi/libc.ts";
+import { MAX_MEMORY_BYTES } from "../control/port_memory.ts";
 import { demo } from "./demo.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
 import { type Io, terminal } from "./io.ts";
@@ -17,6 +18,7 @@ import { readTopology } from "./topology_file.ts";
 import { versionText } from "./version.ts";
 
 const DEFAULT_MEMORY = "256M";
+const MEMORY_LIMIT_MIB = Number(MAX_MEMORY_BYTES >> 20n);
 const DEFAULT_DEMO_SECONDS = 2;
 
 /**
@@ -80,8 +82,19 @@ function commands(io: Io, done: (code: number) => void): Command {
     .description("Print the arguments that connect a guest of the installed QEMU to a port.")
     .argument("<port>", "name of a port in the topology")
     .requiredOption("-f, --file <topology>", "YAML file")
-    .option("-m, --memory <size>", "memory of the guest", memorySize, memorySize(DEFAULT_MEMORY))
-    .action(async (name: string, options: { file: string; memory: number }) => {
+    .addOption(
+      new Option("-m, --memory <size>", "memory of the guest")
+        .argParser(memorySize)
+        .default(memorySize(DEFAULT_MEMORY), DEFAULT_MEMORY),
+    )
+    .addOption(
+      new Option(
+        "--accel <name>",
+        "how the guest's processor is run; some QEMU need other arguments",
+      )
+        .choices(["kvm", "tcg"]).default("kvm"),
+    )
+    .action(async (name: string, options: { file: string; memory: number; accel: string }) => {
       const topology = await readTopology(options.file, io);
       if (typeof topology === "number") return done(topology);
       const port = topology.ports.find((candidate) => candidate.name === name);
@@ -93,7 +106,9 @@ function commands(io: Io, done: (code: number) => void): Command {
       if (version === null) {
         io.err(`no QEMU found; arguments are for ${OLDEST_QEMU.major}.${OLDEST_QEMU.minor}\n`);
       }
-      io.out(shellLines(qemuArguments(port, options.memory, version ?? OLDEST_QEMU)));
+      const isEmulated = options.accel === "tcg";
+      const qemuArgs = qemuArguments(port, options.memory, version ?? OLDEST_QEMU, isEmulated);
+      io.out(shellLines(qemuArgs, io.isTerminal));
     });
 
   program.command("schema")
@@ -119,6 +134,9 @@ function unknownPort(name: string, known: readonly string[]): string {
 function memorySize(text: string): number {
   const size = parseMebibytes(text);
   if (size === null || size === 0) throw new InvalidArgumentError("Write a size like 256M or 1G.");
+  if (size >= MEMORY_LIMIT_MIB) {
+    throw new InvalidArgumentError("A port can map less than 16G; write less.");
+  }
   return size;
 }
 

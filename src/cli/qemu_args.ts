@@ -20,6 +20,8 @@ export interface QemuVersion {
 /** The oldest QEMU whose arguments we know to work; assumed when none is found. */
 export const OLDEST_QEMU: QemuVersion = { major: 7, minor: 2 };
 
+/** QEMU before this crashes without KVM when a vhost-user device with a control queue uses MSI-X. */
+const TCG_VECTORS_SINCE: QemuVersion = { major: 10, minor: 0 };
 /** `-chardev socket,reconnect-ms=` took the place of `reconnect=` in this version. */
 const RECONNECT_MS_SINCE: QemuVersion = { major: 9, minor: 2 };
 /** Interrupt vectors of a multiqueue device: one per ring, configuration and control queue. */
@@ -31,18 +33,22 @@ const EXTRA_VECTORS = 2;
  * @param port The port.
  * @param memoryMebibytes The guest's memory.
  * @param version The QEMU that will get them.
+ * @param isEmulated Whether the guest runs without KVM.
  * @returns Options with their values, in the order in which QEMU reads them.
  */
 export function qemuArguments(
   port: PortConfig,
   memoryMebibytes: number,
   version: QemuVersion = OLDEST_QEMU,
+  isEmulated = false,
 ): string[] {
   const { socket, role, queues, mac } = port;
   const memory = `memory-backend-memfd,id=labswitch-memory,size=${memoryMebibytes}M,share=on`;
   const side = role === "client" ? ",server=on,wait=off" : `,${reconnectOption(version)}`;
   const device = ["virtio-net-pci", "netdev=labswitch-net", `mac=${mac}`];
-  if (queues > 1) device.push("mq=on", `vectors=${2 * queues + EXTRA_VECTORS}`);
+  if (queues > 1) device.push("mq=on");
+  if (isEmulated && !isSince(version, TCG_VECTORS_SINCE)) device.push("vectors=0");
+  else if (queues > 1) device.push(`vectors=${2 * queues + EXTRA_VECTORS}`);
   return [
     ...["-m", `${memoryMebibytes}M`],
     ...["-object", memory],
@@ -71,8 +77,9 @@ export async function installedQemu(): Promise<QemuVersion | null> {
     const { stdout } = await new Deno.Command(program, { args: ["--version"], stderr: "null" })
       .output();
     return parseQemuVersion(new TextDecoder().decode(stdout));
-  } catch {
-    return null;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
   }
 }
 
@@ -80,17 +87,21 @@ export async function installedQemu(): Promise<QemuVersion | null> {
  * Writes arguments for a shell, an option and its value per line.
  *
  * @param args From {@linkcode qemuArguments}.
+ * @param isForPerson Whether lines end with a backslash, to be copied into a command; a shell's
+ * `$(…)` must get them without.
  */
-export function shellLines(args: readonly string[]): string {
+export function shellLines(args: readonly string[], isForPerson: boolean): string {
   const lines: string[] = [];
   for (let i = 0; i < args.length; i += 2) lines.push(`${args[i]} ${quote(args[i + 1]!)}`);
-  return `${lines.join(" \\\n")}\n`;
+  return `${lines.join(isForPerson ? " \\\n" : "\n")}\n`;
 }
 
-function reconnectOption({ major, minor }: QemuVersion): string {
-  const isNew = major > RECONNECT_MS_SINCE.major ||
-    (major === RECONNECT_MS_SINCE.major && minor >= RECONNECT_MS_SINCE.minor);
-  return isNew ? "reconnect-ms=1000" : "reconnect=1";
+function reconnectOption(version: QemuVersion): string {
+  return isSince(version, RECONNECT_MS_SINCE) ? "reconnect-ms=1000" : "reconnect=1";
+}
+
+function isSince({ major, minor }: QemuVersion, first: QemuVersion): boolean {
+  return major > first.major || (major === first.major && minor >= first.minor);
 }
 
 // QEMU ends a value at a comma; two stand for one.

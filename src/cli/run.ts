@@ -30,7 +30,7 @@ export async function run(topology: Topology, io: Io): Promise<number> {
   let fail: (error: Error) => void = () => {};
   const failed = new Promise<Error>((resolve) => fail = resolve);
   const lab = new Switch(topology, {
-    onPortEvent: (event) => io.out(`${timeStamp()} ${eventLine(event)}\n`),
+    onPortEvent: (event) => io.out(`${timeStamp(io)} ${eventLine(event)}\n`),
     onFailure: (error) => fail(error),
   });
   const stop = untilSignal();
@@ -44,7 +44,7 @@ export async function run(topology: Topology, io: Io): Promise<number> {
     }
     io.out(screen(topology));
     io.out(`ready in ${(performance.now() - started).toFixed(0)} ms\n`);
-    const hint = setTimeout(() => io.out(hintText(topology, lab.report())), HINT_AFTER_MS);
+    const hint = setTimeout(() => io.out(hintText(topology, lab.report(), io)), HINT_AFTER_MS);
     const outcome = await Promise.race([stop.signal, failed]);
     clearTimeout(hint);
     io.out(`\n${portTable(lab.report())}`);
@@ -79,10 +79,10 @@ function screen(topology: Topology): string {
   ].join("\n");
 }
 
-function hintText(topology: Topology, ports: readonly PortReport[]): string {
+function hintText(topology: Topology, ports: readonly PortReport[], io: Io): string {
   const waiting = ports.find((port) => port.state === "waiting");
   if (waiting === undefined) return "";
-  return `${timeStamp()} ${waiting.name}  is waiting for a guest; its QEMU arguments: ` +
+  return `${timeStamp(io)} ${waiting.name}  is waiting for a guest; its QEMU arguments: ` +
     `labswitch qemu-args ${waiting.name} -f ${topology.fileName}\n`;
 }
 
@@ -93,9 +93,9 @@ async function writeStatistics(lab: Switch): Promise<void> {
 }
 
 // RFC 3339 where a program reads along, the time of day where a person does.
-function timeStamp(): string {
+function timeStamp(io: Io): string {
   const now = new Date();
-  return Deno.stdout.isTerminal() ? now.toTimeString().slice(0, 8) : now.toISOString();
+  return io.isTerminal ? now.toTimeString().slice(0, 8) : now.toISOString();
 }
 
 function untilSignal(): { signal: Promise<null>; close: () => void } {

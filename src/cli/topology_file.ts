@@ -4,7 +4,7 @@
  * @module
  */
 import { TopologyError } from "../../config/diagnostics.ts";
-import { loadTopology } from "../../config/load.ts";
+import { loadTopology, NotText } from "../../config/load.ts";
 import type { Topology } from "../../config/topology.ts";
 import { EXIT_FAILURE, EXIT_TOPOLOGY } from "./exit_codes.ts";
 import type { Io } from "./io.ts";
@@ -36,7 +36,13 @@ function reasonOf(error: unknown): string | null {
     return "it does not exist; config/examples has files to start from";
   }
   if (error instanceof Deno.errors.PermissionDenied) return "its permissions do not allow it";
-  if (error instanceof Deno.errors.NotCapable) return "run with --allow-read, or -A for everything";
+  if (error instanceof Deno.errors.NotCapable) {
+    // What is missing need not be the file: libraries look at the environment.
+    const flag = /--allow-[a-z]+/.exec(error.message)?.[0] ?? "the permission";
+    return `run with ${flag}, or -A for everything`;
+  }
   if (error instanceof Deno.errors.IsADirectory) return "it is a folder";
-  return error instanceof TypeError ? "it is not text" : null;
+  if (error instanceof Deno.errors.NotADirectory) return "a part of its path is a file";
+  if (error instanceof Deno.errors.FilesystemLoop) return "its links lead in a circle";
+  return error instanceof NotText ? "it is not text" : null;
 }

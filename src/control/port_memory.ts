@@ -62,7 +62,8 @@ interface PlannedRegion extends MappedRegion {
 const WASM_PAGE_BYTES = 65536n;
 /** V8's limit for a 64-bit memory: 262,144 pages, 16 GiB. */
 const MAX_PAGES = 262144;
-const MAX_BYTES = BigInt(MAX_PAGES) * WASM_PAGE_BYTES;
+/** A guest's memory must be smaller than this. */
+export const MAX_MEMORY_BYTES: bigint = BigInt(MAX_PAGES) * WASM_PAGE_BYTES;
 /** Also the alignment of every region: the size of a huge page on x86-64 and arm64. */
 const FIRST_REGION = 0x200000n;
 const ADDRESS_END = 1n << 64n;
@@ -157,11 +158,11 @@ export class PortMemory {
     const last = planned.at(-1);
     if (last === undefined) return;
     const end = last.mapAddress + last.mapBytes + BigInt(OVERREAD_BYTES);
-    if (end > MAX_BYTES) {
+    if (end > MAX_MEMORY_BYTES) {
       const size = planned.reduce((sum, region) => sum + region.sizeBytes, 0n);
       throw new RequestRefused(
         `guest memory of ${gibibytes(size)} GiB does not fit: a port can map a little less than ` +
-          `${gibibytes(MAX_BYTES)} GiB; give the guest less memory`,
+          `${gibibytes(MAX_MEMORY_BYTES)} GiB; give the guest less memory`,
       );
     }
     const pages = roundUp(end, WASM_PAGE_BYTES) / WASM_PAGE_BYTES;

@@ -101,6 +101,7 @@ export class Host {
 
   // The frame is this host's own copy, so the addresses are swapped where they are.
   #reflect(frame: Uint8Array): void {
+    if (!isEqual(frame.subarray(0, 6), this.#parts.mac)) return;
     frame.copyWithin(0, 6, 12);
     frame.set(this.#parts.mac, 6);
     this.#parts.transmit(frame);

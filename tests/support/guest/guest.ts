@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import process from "node:process";
 import type { PortConfig } from "../../../config/topology.ts";
-import { qemuArguments } from "../../../src/cli/qemu_args.ts";
+import { OLDEST_QEMU, qemuArguments } from "../../../src/cli/qemu_args.ts";
 import { ConsoleProcess, findProgram } from "../console_process.ts";
 import { buildGuestSystem, type GuestSystem, installedKernel } from "./initramfs.ts";
 import { Qmp } from "./qmp.ts";
@@ -186,13 +186,12 @@ function controlSocket({ folder, port }: GuestOptions): string {
   return join(folder, `${port.name}.qmp`);
 }
 
-// What `labswitch qemu-args` prints, and for QEMU 7.2 under TCG, which crashes with MSI-X on a
-// vhost-user device: no vectors. The boot ROM only costs time.
+// What `labswitch qemu-args` prints. The boot ROM only costs time.
 function networkArguments({ port, device, isMemoryShared = true }: GuestOptions): string[] {
-  const args = qemuArguments(port, MEMORY_MEBIBYTES)
+  const isEmulated = ACCELERATOR === "tcg";
+  const args = qemuArguments(port, MEMORY_MEBIBYTES, OLDEST_QEMU, isEmulated)
     .map((arg) => isMemoryShared ? arg : arg.replace(/-memfd(.*),share=on/, "-ram$1"));
   const at = args.indexOf("-device") + 1;
-  args[at] = [args[at]!.replace(/,vectors=\d+/, ""), "vectors=0", "romfile=", device]
-    .filter((part) => part !== undefined).join(",");
+  args[at] = [args[at]!, "romfile=", device].filter((part) => part !== undefined).join(",");
   return args;
 }

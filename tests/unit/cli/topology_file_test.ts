@@ -1,0 +1,70 @@
+import { ok, strictEqual } from "node:assert/strict";
+import { readTopology } from "../../../src/cli/topology_file.ts";
+import { MemoryIo, TemporaryFolder } from "./memory_io.ts";
+
+const GOOD = "version: 1\nports:\n  vm1: { type: vhost-user, socket: vm1.sock }\n";
+
+Deno.test("readTopology returns the topology and writes nothing", async () => {
+  using folder = new TemporaryFolder();
+  const io = new MemoryIo();
+  const topology = await readTopology(folder.write("lab.yaml", GOOD), io);
+  ok(typeof topology === "object");
+  strictEqual(topology.ports[0]?.socket, `${folder.path}/vm1.sock`);
+  strictEqual(io.stdout + io.stderr, "");
+});
+
+Deno.test("readTopology returns 3 and explains the mistakes of a wrong file", async () => {
+  using folder = new TemporaryFolder();
+  const io = new MemoryIo();
+  const path = folder.write("lab.yaml", GOOD.replace("vhost-user", "vhostuser"));
+  strictEqual(await readTopology(path, io), 3);
+  strictEqual(
+    io.stderr,
+    `${path}:3:16: error: "vhostuser" is not known here\n` +
+      "  3 |   vm1: { type: vhostuser, socket: vm1.sock }\n" +
+      "    |                ^^^^^^^^^\n" +
+      '  fix: did you mean "vhost-user"?\n',
+  );
+  strictEqual(io.stdout, "");
+});
+
+Deno.test("readTopology returns 1 and points to the examples when there is no file", async () => {
+  const io = new MemoryIo();
+  strictEqual(await readTopology("no/such.yaml", io), 1);
+  strictEqual(
+    io.stderr,
+    "error: cannot read no/such.yaml: it does not exist; config/examples has files to start from\n",
+  );
+});
+
+Deno.test("readTopology returns 1 for a folder", async () => {
+  using folder = new TemporaryFolder();
+  const io = new MemoryIo();
+  strictEqual(await readTopology(folder.path, io), 1);
+  strictEqual(io.stderr, `error: cannot read ${folder.path}: it is a folder\n`);
+});
+
+Deno.test("readTopology returns 1 when a part of the path is a file", async () => {
+  using folder = new TemporaryFolder();
+  const io = new MemoryIo();
+  const path = `${folder.write("lab.yaml", GOOD)}/more.yaml`;
+  strictEqual(await readTopology(path, io), 1);
+  ok(io.stderr.startsWith(`error: cannot read ${path}: `));
+});
+
+Deno.test("readTopology returns 1 for a link to itself", async () => {
+  using folder = new TemporaryFolder();
+  const io = new MemoryIo();
+  const path = `${folder.path}/lab.yaml`;
+  Deno.symlinkSync(path, path);
+  strictEqual(await readTopology(path, io), 1);
+  ok(io.stderr.startsWith(`error: cannot read ${path}: `));
+});
+
+Deno.test("readTopology says of a binary file that it is not text", async () => {
+  using folder = new TemporaryFolder();
+  const io = new MemoryIo();
+  const path = folder.write("lab.yaml", Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0xff, 0xfe, 0));
+  strictEqual(await readTopology(path, io), 1);
+  strictEqual(io.stderr, `error: cannot read ${path}: it is not text\n`);
+});
