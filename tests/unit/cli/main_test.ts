@@ -143,8 +143,8 @@ Deno.test("main qemu-args prints what a client port with an unusual path needs",
   const { code, out } = await labswitch("qemu-args", "router", "-m", "1G", "--file", path);
   strictEqual(code, 0);
   match(out, /^-m 1024M\n/);
-  match(out, /'socket,id=labswitch-socket,path=.*\/my lab,,1\.sock,server=on,wait=off' \\\n/);
-  match(out, /queues=2 \\\n.*mac=52:54:00:00:00:02,mq=on,vectors=6\n$/);
+  match(out, /'socket,id=labswitch-socket,path=.*\/my lab,,1\.sock,server=on,wait=off'\n/);
+  match(out, /queues=2\n.*mac=52:54:00:00:00:02,mq=on,vectors=6\n$/);
 });
 
 Deno.test("main qemu-args suggests the port that was meant, or lists the ports", async () => {
