@@ -5,6 +5,7 @@
  */
 import { check, EAGAIN, errno, OsError } from "./errno.ts";
 import { Fd } from "./fd.ts";
+import { IOVEC } from "./layouts.ts";
 import { libc } from "./libc.ts";
 
 // bits/eventfd.h
@@ -14,6 +15,10 @@ const EFD_NONBLOCK = 0o4000;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
+// linux/fs.h: do not wait, whatever the descriptor's flags say.
+const RWF_NOWAIT = 8;
+/** preadv2 reads where the file stands, which is all an event descriptor can do. */
+const NO_OFFSET = -1n;
 /** What the kernel shows as the target of an event descriptor in /proc/self/fd. */
 const EVENTFD_LINK = "anon_inode:[eventfd]";
 /** An event descriptor is read and written as one 64-bit count. */
@@ -79,11 +84,43 @@ export class EventFd implements Disposable {
  */
 export function prepareEventFd(fd: { readonly number: number }): boolean {
   if (Deno.readLinkSync(`/proc/self/fd/${fd.number}`) !== EVENTFD_LINK) return false;
-  const flags = check(libc().fcntl(fd.number, F_GETFL, 0), "read the flags of an eventfd");
-  if ((flags & O_NONBLOCK) === 0) {
-    check(libc().fcntl(fd.number, F_SETFL, flags | O_NONBLOCK), "set the flags of an eventfd");
-  }
+  forbidWaiting(fd.number);
   return true;
+}
+
+function forbidWaiting(fd: number): void {
+  const flags = check(libc().fcntl(fd, F_GETFL, 0), "read the flags of an eventfd");
+  if ((flags & O_NONBLOCK) !== 0) return;
+  check(libc().fcntl(fd, F_SETFL, flags | O_NONBLOCK), "set the flags of an eventfd");
+}
+
+/**
+ * Ends the wait of whoever is stuck in writing an event descriptor, without losing a signal.
+ *
+ * The flags of a descriptor are shared with the peer that gave it: it may allow waiting again, and
+ * fill the count. Reading never waits here, whatever the flags say.
+ *
+ * @param fd The number of an event descriptor.
+ */
+export function relieveEventFd(fd: number): void {
+  forbidWaiting(fd);
+  const count = new BigUint64Array(1);
+  const vector = new Uint8Array(IOVEC.size);
+  const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(count));
+  IOVEC.write(new DataView(vector.buffer), 0, { iov_base: address, iov_len: COUNT_BYTES });
+  // SAFETY: `count` outlives the call, which writes at most its 8 bytes.
+  const read = libc().preadv2(fd, vector, 1, NO_OFFSET, RWF_NOWAIT);
+  if (read === COUNT_BYTES) libc().write(fd, one(), COUNT_BYTES);
+}
+
+/**
+ * Signals an event descriptor that a peer gave us, for the main thread.
+ *
+ * @param fd Its number. A count that the peer has filled is emptied first, so this does not wait.
+ */
+export function signalEventFd(fd: number): void {
+  relieveEventFd(fd);
+  libc().write(fd, one(), COUNT_BYTES);
 }
 
 /**

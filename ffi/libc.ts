@@ -16,6 +16,8 @@ const SYMBOLS = {
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   // ssize_t write(int fd, const void *buf, size_t count)
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  // ssize_t preadv2(int fd, const struct iovec *iov, int iovcnt, off_t offset, int flags)
+  preadv2: { parameters: ["i32", "buffer", "i32", "i64", "i32"], result: "isize" },
   // int fcntl(int fd, int cmd, ...); the third argument is an int for every command used here
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
   // int fstat(int fd, struct stat *statbuf)
@@ -61,8 +63,6 @@ const SYMBOLS = {
   fchmod: { parameters: ["i32", "u32"], result: "i32" },
   // int getsockopt(int sockfd, int level, int optname, void *optval, socklen_t *optlen)
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
-  // ssize_t recv(int sockfd, void *buf, size_t len, int flags)
-  recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
   // ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)
   sendmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
   // ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags)

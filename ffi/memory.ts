@@ -24,6 +24,10 @@ export const F_SEAL_WRITE = 8;
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 // linux/fcntl.h
+const F_SEAL_FUTURE_WRITE = 16;
+const F_GETFL = 3;
+const O_ACCMODE = 3;
+const O_RDWR = 2;
 const F_ADD_SEALS = 1033;
 const F_GET_SEALS = 1034;
 // bits/stat.h
@@ -92,6 +96,15 @@ export function fileInfo(fd: Fd): FileInformation {
     isRegular: (st_mode & S_IFMT) === S_IFREG,
     blockSizeBytes: st_blksize & 0xffffffffn,
   };
+}
+
+/** Whether a file can be mapped for writing; `fd` stays the caller's. */
+export function isWritable(fd: Fd): boolean {
+  const flags = check(libc().fcntl(fd.number, F_GETFL, 0), "read the flags of a file");
+  if ((flags & O_ACCMODE) !== O_RDWR) return false;
+  // Files outside memfd and tmpfs have no seals.
+  const seals = libc().fcntl(fd.number, F_GET_SEALS, 0);
+  return seals < 0 || (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) === 0;
 }
 
 /** Asks which file system a file is on; `fd` stays the caller's. */

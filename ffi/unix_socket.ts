@@ -4,7 +4,7 @@
  * @module
  */
 import { i32le } from "../src/layout/struct.ts";
-import { check, EAGAIN, ECONNRESET, EINTR, ENAMETOOLONG, errno, OsError } from "./errno.ts";
+import { check, EAGAIN, EINTR, ENAMETOOLONG, errno, OsError } from "./errno.ts";
 import { Fd } from "./fd.ts";
 import {
   CMSGHDR,
@@ -33,12 +33,12 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 const SCM_RIGHTS = 1;
-const MSG_PEEK = 0x2;
 const MSG_CTRUNC = 0x8;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const POLLIN = 1;
+const POLLRDHUP = 0x2000;
 const DESCRIPTOR_BYTES = 4;
 
 /** More descriptors came with a message than fit; those that came were closed. */
@@ -188,11 +188,11 @@ export function send(socket: Fd, data: Uint8Array, fds: readonly Fd[] = []): num
   return result < 0 ? failedTransfer("send to a socket") : result;
 }
 
-/** Whether the peer has hung up and nothing it sent is left to read. */
+/** Whether the peer has hung up, even if something that it sent is left to read. */
 export function hasHungUp(socket: Fd): boolean {
-  const flags = MSG_PEEK | MSG_DONTWAIT;
-  const result = Number(libc().recv(socket.number, new Uint8Array(1), 1n, flags));
-  return result === 0 || (result < 0 && errno() === ECONNRESET);
+  const entry = new Uint8Array(POLLFD.size);
+  POLLFD.write(new DataView(entry.buffer), 0, { fd: socket.number, events: POLLRDHUP, revents: 0 });
+  return libc().poll(entry, 1n, 0) > 0;
 }
 
 /** Waits in this thread until a socket is readable or hung up; returns whether it is. */

@@ -119,12 +119,19 @@ export class Connection {
 
   // The clock starts with a message's first byte and is not started again by the next ones.
   #watchDeadline(): void {
-    if (!this.#decoder.isMidMessage) {
+    if (!this.#decoder.isMidMessage && this.#pending.length === 0) {
       if (this.#deadline !== null) clearTimeout(this.#deadline);
       this.#deadline = null;
     } else {
       this.#deadline ??= setTimeout(
-        () => this.close(new Error("a message was begun but not finished in time")),
+        () =>
+          this.close(
+            new Error(
+              this.#pending.length > 0
+                ? "the peer does not read its replies"
+                : "a message was begun but not finished in time",
+            ),
+          ),
         MESSAGE_TIMEOUT_MS,
       );
     }

@@ -10,7 +10,8 @@
  */
 import type { Fd } from "../../ffi/fd.ts";
 import { acceptUnix, connectUnix, listenUnix } from "../../ffi/unix_socket.ts";
-import type { Reactor } from "./reactor.ts";
+import { OsError } from "../../ffi/errno.ts";
+import { type Reactor, READABLE_EVENTS } from "./reactor.ts";
 import { clearSocketPath } from "./socket_path.ts";
 
 /** What an endpoint tells its port. */
@@ -48,6 +49,7 @@ export class ServerEndpoint implements Endpoint {
   readonly #reactor: Reactor;
   readonly #events: EndpointEvents;
   #listener: Fd | null = null;
+  #timer: ReturnType<typeof setTimeout> | null = null;
   #token = 0;
 
   /**
@@ -73,6 +75,7 @@ export class ServerEndpoint implements Endpoint {
 
   close(): void {
     if (this.#listener === null) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
     this.#reactor.unwatch(this.#listener.number, this.#token);
     this.#listener.close();
     this.#listener = null;
@@ -85,8 +88,24 @@ export class ServerEndpoint implements Endpoint {
 
   // One per turn: a crowd on one port must not hold up the others.
   #accept(): void {
-    const socket = this.#listener === null ? null : acceptUnix(this.#listener);
+    if (this.#listener === null) return;
+    let socket: Fd | null;
+    try {
+      socket = acceptUnix(this.#listener);
+    } catch (error) {
+      if (!(error instanceof OsError)) throw error;
+      // No descriptor or memory left, as a rule: the peer stays in the queue until there is.
+      return this.#rest();
+    }
     if (socket !== null) this.#events.onPeer(socket);
+  }
+
+  #rest(): void {
+    const listener = this.#listener!;
+    this.#reactor.change(listener.number, this.#token, 0);
+    this.#timer = setTimeout(() => {
+      this.#reactor.change(listener.number, this.#token, READABLE_EVENTS);
+    }, FIRST_RETRY_MS);
   }
 }
 

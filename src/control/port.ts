@@ -24,6 +24,8 @@ import type { Reactor } from "./reactor.ts";
 import { processName } from "./socket_path.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
+/** Refused requests of one connection that are reported. */
+const MAX_REPORTED_REFUSALS = 10;
 /** Looks at a port whose guest has no memory before that is reported: a second or two. */
 const LOOKS_BEFORE_MEMORY_HINT = 6;
 
@@ -74,6 +76,8 @@ export class Port {
   #connection: Connection | null = null;
   /** Looks since the guest's driver is ready without memory to work on. */
   #looksWithoutMemory = 0;
+  /** Requests refused on this connection. */
+  #refusals = 0;
   #isClosing = false;
 
   /** @param parts What it works with. */
@@ -124,6 +128,11 @@ export class Port {
     this.#reportMissingMemory();
   }
 
+  /** Ends the wait of a Worker that is stuck in calling this port's guest. */
+  relieveCalls(): void {
+    this.#device.relieveCalls();
+  }
+
   // Rings that a Worker quarantined since the last look.
   #reportFaults(): void {
     for (let index = 0; index < 2 * this.#parts.offer.queuePairs; index++) {
@@ -145,6 +154,18 @@ export class Port {
     this.#parts.onEvent({ kind: "no-memory", port: this.name });
   }
 
+  // A front-end may go on for ever with what is refused; nobody reads more than a few lines of that.
+  #reportRefusal(request: string, reason: string): void {
+    if (++this.#refusals > MAX_REPORTED_REFUSALS) return;
+    const isLast = this.#refusals === MAX_REPORTED_REFUSALS;
+    this.#parts.onEvent({
+      kind: "request-refused",
+      port: this.name,
+      request,
+      reason: isLast ? `${reason}; further ones are not reported` : reason,
+    });
+  }
+
   #attach(socket: Fd): void {
     const { pid } = peerCredentials(socket);
     const peer = { pid, name: processName(pid) };
@@ -163,8 +184,7 @@ export class Port {
       backend: new Backend(
         this.#device,
         this.#parts.offer,
-        (request, reason) =>
-          this.#parts.onEvent({ kind: "request-refused", port: this.name, request, reason }),
+        (request, reason) => this.#reportRefusal(request, reason),
       ),
       reactor: this.#parts.reactor,
       onEnd: (reason) => this.#detach(reason),
@@ -174,6 +194,7 @@ export class Port {
   #detach(reason: Error | null): void {
     this.#connection = null;
     this.#looksWithoutMemory = 0;
+    this.#refusals = 0;
     this.#device.detach();
     this.#reportedFaults.clear();
     if (!this.#isClosing) {

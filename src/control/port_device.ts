@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { createSignaller, prepareEventFd } from "../../ffi/eventfd.ts";
+import { prepareEventFd, relieveEventFd, signalEventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { portAt, ringAt, ringNumber, type State } from "../dataplane/state.ts";
 import {
@@ -91,8 +91,6 @@ export interface PortDeviceParts {
   readonly onLink: (isUp: boolean) => void;
 }
 
-const signal = createLazySignaller();
-
 /** The device behind one port's back-end. */
 export class PortDevice implements BackendDevice {
   readonly #parts: PortDeviceParts;
@@ -107,6 +105,7 @@ export class PortDevice implements BackendDevice {
     this.#parts = parts;
     this.#at = portAt(parts.port);
     parts.state.set32(this.#at + PORT_BRIDGE, parts.bridge);
+    this.#forgetFeatures();
   }
 
   /** The features that the front-end accepted. */
@@ -165,8 +164,6 @@ export class PortDevice implements BackendDevice {
     const { state, workers, port } = this.#parts;
     const ring = ringNumber(port, index);
     const at = ringAt(ring);
-    requireEventFd(setup.kick);
-    requireEventFd(setup.call);
     this.#writeAddresses(index, setup);
     // Everything is completed in order, so the used index in guest memory says best what was done;
     // after a reconnect the base that the front-end remembers can be older.
@@ -184,7 +181,7 @@ export class PortDevice implements BackendDevice {
     this.#running.set(index, { setup, worker });
     this.#updateLink();
     // The guest may have missed an interrupt before we had this descriptor.
-    if (setup.call !== null) signal(setup.call.number);
+    if (setup.call !== null) signalEventFd(setup.call.number);
   }
 
   /** Stops a ring; afterwards nothing touches it. */
@@ -213,13 +210,27 @@ export class PortDevice implements BackendDevice {
     this.#parts.workers.quiesce();
   }
 
+  /** Refuses what is no eventfd: nothing else may be written by a Worker, or kept open by us. */
+  requireEventFd(fd: NonNullable<RingSetup["call"]>): void {
+    requireEventFd(fd);
+  }
+
   /** Swaps the call eventfd of a running ring and signals the new one once. */
   setCall(index: number, call: RingSetup["call"]): void {
     const { state, port, workers } = this.#parts;
     requireEventFd(call);
     state.set32(ringAt(ringNumber(port, index)) + RING_CALL_FD, call?.number ?? -1);
     workers.quiesce();
-    if (call !== null) signal(call.number);
+    if (call !== null) signalEventFd(call.number);
+  }
+
+  /** Ends the wait of a Worker that is stuck in writing one of the call eventfds. */
+  relieveCalls(): void {
+    const { state, port } = this.#parts;
+    for (const index of this.#running.keys()) {
+      const fd = state.getSigned32(ringAt(ringNumber(port, index)) + RING_CALL_FD);
+      if (fd >= 0) relieveEventFd(fd);
+    }
   }
 
   /** Forgets the guest: its memory is unmapped, its addresses are no longer known. */
@@ -228,8 +239,15 @@ export class PortDevice implements BackendDevice {
     this.#enabled.clear();
     memory.unmap();
     this.#writeRegions();
-    this.#features = 0n;
+    this.#forgetFeatures();
     state.add32(portAt(port) + PORT_GENERATION, 1);
+  }
+
+  // A front-end that accepts nothing has the shortest header and nothing else.
+  #forgetFeatures(): void {
+    this.#features = 0n;
+    this.#parts.state.set32(this.#at + PORT_FLAGS, 0);
+    this.#parts.state.set32(this.#at + PORT_HEADER_BYTES, headerLength(0n));
   }
 
   // Stops all running rings for as long as `change` takes.
@@ -318,13 +336,4 @@ export class PortDevice implements BackendDevice {
 function requireEventFd(descriptor: RingSetup["call"]): void {
   if (descriptor === null || prepareEventFd(descriptor)) return;
   throw new RequestRefused("the descriptor is not an eventfd");
-}
-
-// libc is opened by the first signal, not by the import of this file.
-function createLazySignaller(): (fd: number) => void {
-  let write: ((fd: number) => number) | null = null;
-  return (fd) => {
-    write ??= createSignaller();
-    write(fd);
-  };
 }

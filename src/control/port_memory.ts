@@ -15,6 +15,7 @@
  *
  * @module
  */
+import { OsError } from "../../ffi/errno.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import {
   addSeals,
@@ -22,6 +23,7 @@ import {
   F_SEAL_SHRINK,
   fileInfo,
   fileSystem,
+  isWritable,
   mapAnonymous,
   mapShared,
   memoryAddress,
@@ -98,11 +100,18 @@ export class PortMemory {
     const planned = this.#plan(requests);
     this.#grow(planned);
     this.unmap();
-    for (const region of planned) {
-      // SAFETY: the range lies inside this memory (plan and grow), is page aligned, and no Worker
-      // touches it: its rings are stopped or hold addresses that are translated anew.
-      mapShared(this.#base + region.mapAddress, region.mapBytes, region.fd, region.mapOffset);
-      this.#mappedEnd = region.mapAddress + region.mapBytes;
+    try {
+      for (const region of planned) {
+        // SAFETY: the range lies inside this memory (plan and grow), is page aligned, and no Worker
+        // touches it: its rings are stopped or hold addresses that are translated anew.
+        mapShared(this.#base + region.mapAddress, region.mapBytes, region.fd, region.mapOffset);
+        this.#mappedEnd = region.mapAddress + region.mapBytes;
+      }
+    } catch (error) {
+      if (!(error instanceof OsError)) throw error;
+      // What the checks above do not foresee, such as too few huge pages.
+      this.unmap();
+      throw new RequestRefused(error.message);
     }
     this.#regions = planned.map(({ fd: _, ...region }) => region);
   }
@@ -187,6 +196,8 @@ function checkRegion(request: RegionRequest, index: number): void {
       "its file is neither memfd, tmpfs nor hugetlbfs; use -object memory-backend-memfd,share=on",
     );
   }
+  if (!fileInfo(request.fd).isRegular) refuse("it is not in a plain file");
+  if (!isWritable(request.fd)) refuse("its file cannot be written");
   // A mapping past the end of the file would kill the process on its first access (SIGBUS).
   if (offsetBytes + sizeBytes > fileInfo(request.fd).sizeBytes) refuse("it ends behind its file");
   forbidShrinking(request.fd);

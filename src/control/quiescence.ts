@@ -22,6 +22,8 @@ import { W_EPOCH, W_SLEEPING } from "../dataplane/state_layout.ts";
 
 /** A turn is bounded to milliseconds; a Worker that takes this long is stuck or starved. */
 const TIMEOUT_MS = 5000;
+/** After this long something is done about a Worker that does not come around. */
+const SLOW_MS = 100;
 
 /**
  * Blocks until every Worker has passed a turn or sleeps; microseconds as a rule.
@@ -30,18 +32,24 @@ const TIMEOUT_MS = 5000;
  *
  * @param state The state memory.
  * @param workers How many Workers there are.
+ * @param onSlow Called now and then while a Worker does not come around.
  * @throws {Error} When a Worker does not come around: a programmer's fault, nothing may be unmapped.
  */
-export function quiesce(state: State, workers: number): void {
+export function quiesce(state: State, workers: number, onSlow: () => void = () => {}): void {
   const epochs = new Array<number>(workers);
   for (let w = 0; w < workers; w++) epochs[w] = state.load32(workerAt(w) + W_EPOCH);
-  for (let w = 0; w < workers; w++) waitFor(state, w, epochs[w]!);
+  for (let w = 0; w < workers; w++) waitFor(state, w, epochs[w]!, onSlow);
 }
 
-function waitFor(state: State, worker: number, epoch: number): void {
+function waitFor(state: State, worker: number, epoch: number, onSlow: () => void): void {
   const at = workerAt(worker);
   const deadline = performance.now() + TIMEOUT_MS;
+  let slow = performance.now() + SLOW_MS;
   while (state.load32(at + W_SLEEPING) === 0 && state.load32(at + W_EPOCH) === epoch) {
+    if (performance.now() > slow) {
+      onSlow();
+      slow = performance.now() + SLOW_MS;
+    }
     if (performance.now() > deadline) {
       throw new Error(`Cannot quiesce: poll Worker ${worker} has not finished its turn`);
     }

@@ -50,7 +50,7 @@ export class Switch {
   readonly #events: SwitchEvents;
   readonly #state = new State();
   readonly #reactor = new Reactor();
-  readonly #workers = new WorkerPool(this.#state);
+  readonly #workers = new WorkerPool(this.#state, () => this.#relieveWorkers());
   readonly #members = new BridgeMembers(this.#state);
   readonly #ports: Port[] = [];
   readonly #started = performance.now();
@@ -141,6 +141,12 @@ export class Switch {
     const seconds = Math.trunc((performance.now() - this.#started) / 1000);
     this.#state.store32(CLOCK_SECONDS, seconds);
     for (const port of this.#ports) port.check();
+    this.#workers.check();
+  }
+
+  // A Worker may wait in a write to a guest's call eventfd, which the guest's side has filled.
+  #relieveWorkers(): void {
+    for (const port of this.#ports) port.relieveCalls();
   }
 }
 

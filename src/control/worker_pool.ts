@@ -16,6 +16,7 @@ import {
   W_BUSY_POLLS,
   W_COMMAND,
   W_COMMAND_STOP,
+  W_EPOCH,
   W_FRAMES_TAKEN,
   W_LIST,
   W_LIST_COUNT,
@@ -52,6 +53,8 @@ class PollWorker {
   readonly doorbell = EventFd.create();
   readonly rings = new Set<number>();
   readonly thread: Worker;
+  /** Its epoch at the last look. */
+  lastEpoch = -1;
 
   constructor(readonly number: number) {
     this.epoll.add(this.doorbell.fd.number, EPOLLIN | EPOLLET, 0);
@@ -80,11 +83,16 @@ class PollWorker {
 export class WorkerPool {
   readonly #state: State;
   readonly #workers: PollWorker[] = [];
+  readonly #onStuck: () => void;
   #stopped: Promise<WorkerReport>[] = [];
 
-  /** @param state The state memory. */
-  constructor(state: State) {
+  /**
+   * @param state The state memory.
+   * @param onStuck Called when a Worker does not finish its turn: a call eventfd may hold it up.
+   */
+  constructor(state: State, onStuck: () => void) {
     this.#state = state;
+    this.#onStuck = onStuck;
   }
 
   /** How many Workers there are. */
@@ -160,7 +168,17 @@ export class WorkerPool {
 
   /** Waits until no Worker uses what was changed in state memory before. */
   quiesce(): void {
-    quiesce(this.#state, this.#workers.length);
+    quiesce(this.#state, this.#workers.length, this.#onStuck);
+  }
+
+  /** Looks for Workers that have not finished a turn since the last look, and does not sleep. */
+  check(): void {
+    for (const worker of this.#workers) {
+      const at = workerAt(worker.number);
+      const epoch = this.#state.load32(at + W_EPOCH);
+      if (epoch === worker.lastEpoch && this.#state.load32(at + W_SLEEPING) === 0) this.#onStuck();
+      worker.lastEpoch = epoch;
+    }
   }
 
   /** What each Worker did. */

@@ -83,6 +83,8 @@ export interface BackendDevice {
   stopRing(index: number): number;
   /** Sets a ring's enabled bit, started or not. */
   setRingEnabled(index: number, isEnabled: boolean): void;
+  /** Makes sure that a descriptor of a ring is an eventfd that can be written without waiting. */
+  requireEventFd(fd: Descriptor): void;
   /** Swaps a started ring's call eventfd; when it returns the old one is not used any more. */
   setCall(index: number, call: Descriptor | null): void;
 }
@@ -113,6 +115,8 @@ export class Backend {
   readonly #onRefused: RefusalListener;
   readonly #rings: Ring[];
   #protocolFeatures = 0n;
+  /** Accepted features; null before SET_FEATURES. */
+  #features: bigint | null = null;
 
   /**
    * @param device What the messages act on.
@@ -235,6 +239,7 @@ export class Backend {
   #setFeatures(features: bigint): void {
     refuseBitsNotOffered(features, this.#offer.features);
     this.#device.setFeatures(features);
+    this.#features = features;
     // "Ring states": without protocol features rings are enabled from the start.
     if (hasFeature(features, VHOST_USER_F_PROTOCOL_FEATURES)) return;
     for (const index of this.#rings.keys()) this.#device.setRingEnabled(index, true);
@@ -254,6 +259,7 @@ export class Backend {
     if (message.fds.length !== nregions) {
       throw new ProtocolError(`${nregions} regions came with ${message.fds.length} descriptors`);
     }
+    if (nregions === 0) throw new RequestRefused("the memory table has no regions");
     const view = viewOf(message.payload);
     const regions = message.fds.map((fd, i): MemoryRegion => {
       const region = MEMORY_REGION.read(view, MEMORY_TABLE_HEAD.size + i * MEMORY_REGION.size);
@@ -283,6 +289,7 @@ export class Backend {
   #setAddresses(addresses: VringAddress): void {
     const { index, desc_user_addr, avail_user_addr, used_user_addr } = addresses;
     const ring = this.#stoppedRing(index);
+    if (addresses.flags !== 0) throw new RequestRefused("logging was not offered");
     const isAligned = desc_user_addr % BigInt(DESC_ALIGN) === 0n &&
       avail_user_addr % BigInt(AVAIL_ALIGN) === 0n && used_user_addr % BigInt(USED_ALIGN) === 0n;
     if (!isAligned) throw new RequestRefused(`the addresses of ring ${index} are not aligned`);
@@ -310,16 +317,16 @@ export class Backend {
     if (ring.size === 0) throw new RequestRefused(`ring ${index} has no size yet`);
     if (ring.isStarted) ring.base = this.#device.stopRing(index);
     ring.isStarted = false;
-    replace(ring, "kick", fd, unused);
     this.#device.startRing(index, {
       size: ring.size,
       base: ring.base,
       descAddress: ring.addresses.desc_user_addr,
       availAddress: ring.addresses.avail_user_addr,
       usedAddress: ring.addresses.used_user_addr,
-      kick: ring.kick,
+      kick: fd,
       call: ring.call,
     });
+    replace(ring, "kick", fd, unused);
     ring.isStarted = true;
   }
 
@@ -337,6 +344,10 @@ export class Backend {
 
   #setEnabled({ index, num }: VringState): void {
     this.#ring(index);
+    // QEMU sends it before SET_FEATURES, too.
+    if (this.#features !== null && !hasFeature(this.#features, VHOST_USER_F_PROTOCOL_FEATURES)) {
+      throw new RequestRefused("bit 30 was not accepted, so every ring is enabled");
+    }
     if (num > 1) throw new RequestRefused(`ring ${index} can be enabled (1) or disabled (0)`);
     this.#device.setRingEnabled(index, num === 1);
   }
@@ -350,8 +361,13 @@ export class Backend {
           `want ${hasNone ? 0 : 1}`,
       );
     }
+    const extra = value & ~(VRING_INDEX_MASK | VRING_NO_FD);
+    if (extra !== 0n) throw new RequestRefused(`bits 0x${extra.toString(16)} have no meaning`);
     const index = Number(value & VRING_INDEX_MASK);
-    return { index, ring: this.#ring(index), fd: message.fds[0] ?? null };
+    const ring = this.#ring(index);
+    const fd = message.fds[0] ?? null;
+    if (fd !== null) this.#device.requireEventFd(fd);
+    return { index, ring, fd };
   }
 
   #ring(index: number): Ring {

@@ -5,7 +5,7 @@
  */
 import { ProtocolError } from "./errors.ts";
 import { HEADER } from "./layouts.ts";
-import { MAX_PAYLOAD_BYTES, VERSION, VERSION_MASK } from "./numbers.ts";
+import { MAX_MESSAGE_DESCRIPTORS, MAX_PAYLOAD_BYTES, VERSION, VERSION_MASK } from "./numbers.ts";
 
 /** A file descriptor with one owner, as far as the protocol is concerned. */
 export interface Descriptor {
@@ -72,6 +72,12 @@ export class MessageDecoder {
    */
   received(length: number, fds: readonly Descriptor[]): Message | null {
     this.#fds.push(...fds);
+    // Every part of a message can bring some: together no more than one message may carry.
+    if (this.#fds.length > MAX_MESSAGE_DESCRIPTORS) {
+      throw new ProtocolError(
+        `a message came with more than ${MAX_MESSAGE_DESCRIPTORS} descriptors`,
+      );
+    }
     this.#filled += length;
     if (this.#payload === null) {
       if (this.#filled < HEADER.size) return null;

@@ -52,3 +52,5 @@ export const VRING_NO_FD = 0x100n;
 export const MAX_TABLE_REGIONS = 8;
 /** Most bytes of a payload: ours, well above the largest message. */
 export const MAX_PAYLOAD_BYTES = 4096;
+/** Most descriptors of a message. */
+export const MAX_MESSAGE_DESCRIPTORS = 32;

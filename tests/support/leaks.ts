@@ -1,0 +1,43 @@
+/**
+ * What a process holds, as the kernel counts it: a test that compares before and after finds what
+ * was not given back.
+ *
+ * @module
+ */
+
+const KIB = 1024;
+
+/**
+ * Counts open descriptors.
+ *
+ * @param pid The process; this one unless told otherwise.
+ * @returns How many there are, without the one that the listing itself opens.
+ */
+export function countDescriptors(pid: number = Deno.pid): number {
+  const entries = [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
+  return pid === Deno.pid ? entries - 1 : entries;
+}
+
+/**
+ * Counts mappings, the lines of the process's memory map.
+ *
+ * @param pid The process; this one unless told otherwise.
+ * @param name Only mappings whose line holds this text, such as the name of a memory file.
+ */
+export function countMappings(pid: number = Deno.pid, name = ""): number {
+  const lines = Deno.readTextFileSync(`/proc/${pid}/maps`).trimEnd().split("\n");
+  return lines.filter((line) => line.includes(name)).length;
+}
+
+/**
+ * Reads the resident set size.
+ *
+ * @param pid The process; this one unless told otherwise.
+ * @returns Bytes of memory that it occupies, shared memory included.
+ */
+export function residentBytes(pid: number = Deno.pid): number {
+  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
+  if (kib === undefined) throw new Error(`Cannot read the size of process ${pid}: no VmRSS`);
+  return Number(kib) * KIB;
+}

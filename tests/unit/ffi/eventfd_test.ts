@@ -1,0 +1,97 @@
+import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
+import { join } from "node:path";
+import { createSignaller, EventFd, prepareEventFd } from "../../../ffi/eventfd.ts";
+import { Fd } from "../../../ffi/fd.ts";
+import { libc } from "../../../ffi/libc.ts";
+import { createMemfd } from "../../../ffi/memory.ts";
+import { unixSocketPair } from "../../../ffi/unix_socket.ts";
+import { descriptorState, isInUse, openFile } from "../../support/descriptors.ts";
+
+/** The largest count that an eventfd can hold (man 2 eventfd). */
+const MAX_COUNT = 0xfffffffffffffffen;
+
+/** An eventfd as a careless peer makes it: writing a full one waits. */
+function blockingEventFd(): Fd {
+  return Fd.adopt(libc().eventfd(0, 0));
+}
+
+/** Writes a count by hand, which `signal` does only in steps of one. */
+function add(fd: Fd, count: bigint): void {
+  libc().write(fd.number, new Uint8Array(new BigUint64Array([count]).buffer), 8n);
+}
+
+Deno.test("EventFd.create makes a non-blocking descriptor that programs do not inherit", () => {
+  using event = EventFd.create();
+  deepStrictEqual(descriptorState(event.fd.number), { isCloseOnExec: true, isNonBlocking: true });
+});
+
+Deno.test("EventFd.drain returns what was signalled and sets it to zero", () => {
+  using event = EventFd.create(3);
+  event.signal();
+  event.signal();
+  strictEqual(event.drain(), 5n);
+  strictEqual(event.drain(), 0n);
+});
+
+Deno.test("EventFd.signal neither waits nor throws when the count is full", () => {
+  using event = EventFd.create();
+  add(event.fd, MAX_COUNT);
+  event.signal();
+  strictEqual(event.drain(), MAX_COUNT);
+});
+
+Deno.test("EventFd.close closes the descriptor", () => {
+  const event = EventFd.create();
+  const { number } = event.fd;
+  event.close();
+  ok(!isInUse(number));
+  throws(() => event.signal(), /it is closed/);
+});
+
+Deno.test("prepareEventFd accepts an eventfd and makes it non-blocking", () => {
+  using fd = blockingEventFd();
+  strictEqual(descriptorState(fd.number).isNonBlocking, false);
+  strictEqual(prepareEventFd(fd), true);
+  strictEqual(descriptorState(fd.number).isNonBlocking, true);
+});
+
+Deno.test("prepareEventFd leaves the count and the ownership alone", () => {
+  using event = EventFd.create(2);
+  strictEqual(prepareEventFd(event.fd), true);
+  strictEqual(event.drain(), 2n);
+});
+
+Deno.test("prepareEventFd refuses memory files, sockets, folders and devices", () => {
+  using memory = createMemfd("anon_inode:[eventfd]", 8);
+  const [left, right] = unixSocketPair();
+  using folder = openFile("/proc", "r");
+  using device = openFile("/dev/zero", "r+");
+  for (const fd of [memory, left, right, folder, device]) strictEqual(prepareEventFd(fd), false);
+  left.close();
+  right.close();
+});
+
+Deno.test("prepareEventFd refuses pipes and files that bear an eventfd's name", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "labswitch-test-" });
+  try {
+    const fifo = join(folder, "fifo");
+    await new Deno.Command("mkfifo", { args: [fifo] }).output();
+    using pipe = openFile(fifo, "r+");
+    strictEqual(prepareEventFd(pipe), false);
+    using file = openFile(join(folder, "anon_inode:[eventfd]"), "w");
+    strictEqual(prepareEventFd(file), false);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("createSignaller makes a function that signals by number", () => {
+  using event = EventFd.create();
+  const signal = createSignaller();
+  strictEqual(signal(event.fd.number), 8);
+  strictEqual(event.drain(), 1n);
+});
+
+Deno.test("createSignaller makes a function that does not throw when the descriptor is bad", () => {
+  strictEqual(createSignaller()(-1), -1);
+});

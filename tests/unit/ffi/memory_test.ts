@@ -1,0 +1,182 @@
+import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
+import { Fd } from "../../../ffi/fd.ts";
+import { libc } from "../../../ffi/libc.ts";
+import {
+  addSeals,
+  createGuestMemory,
+  createMemfd,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  fileInfo,
+  fileSystem,
+  mapAnonymous,
+  mapShared,
+  memoryAddress,
+  PAGE_SIZE_BYTES,
+  seals,
+} from "../../../ffi/memory.ts";
+import { descriptorState, openFile } from "../../support/descriptors.ts";
+import { countDescriptors } from "../../support/leaks.ts";
+
+const PAGE = BigInt(PAGE_SIZE_BYTES);
+const WASM_PAGE_BYTES = 65536;
+
+/** A guest memory of one WebAssembly page with the first bytes of `file` mapped at its start. */
+function memoryOf(file: Fd, lengthBytes = PAGE): Uint8Array {
+  const memory = createGuestMemory(1, 1);
+  // SAFETY: the range is a part of the page that was made in the line above.
+  mapShared(memoryAddress(memory), lengthBytes, file, 0n);
+  return new Uint8Array(memory.buffer);
+}
+
+Deno.test("createMemfd makes an empty file of the given size that programs do not inherit", () => {
+  using fd = createMemfd("memory-test", 3 * PAGE_SIZE_BYTES);
+  strictEqual(Deno.readLinkSync(`/proc/self/fd/${fd.number}`), "/memfd:memory-test (deleted)");
+  strictEqual(fileInfo(fd).sizeBytes, 3n * PAGE);
+  ok(descriptorState(fd.number).isCloseOnExec);
+});
+
+Deno.test("createMemfd accepts sizes above 2^53", () => {
+  using fd = createMemfd("memory-test", 2n ** 55n + PAGE);
+  strictEqual(fileInfo(fd).sizeBytes, 2n ** 55n + PAGE);
+});
+
+Deno.test("createMemfd throws and leaves nothing open when the size is impossible", () => {
+  const before = countDescriptors();
+  throws(() => createMemfd("memory-test", -1), {
+    name: "OsError",
+    message: "Cannot size a memory file to -1 bytes: EINVAL (invalid argument)",
+  });
+  strictEqual(countDescriptors(), before);
+});
+
+Deno.test("addSeals keeps a memory file from shrinking", () => {
+  using fd = createMemfd("memory-test", PAGE);
+  strictEqual(seals(fd), 0);
+  addSeals(fd, F_SEAL_SHRINK);
+  strictEqual(seals(fd), F_SEAL_SHRINK);
+  strictEqual(libc().ftruncate(fd.number, 0n), -1);
+  strictEqual(fileInfo(fd).sizeBytes, PAGE);
+});
+
+Deno.test("addSeals adds to the seals that are there", () => {
+  using fd = createMemfd("memory-test", PAGE);
+  addSeals(fd, F_SEAL_SHRINK);
+  addSeals(fd, F_SEAL_GROW);
+  strictEqual(seals(fd), F_SEAL_SHRINK | F_SEAL_GROW);
+});
+
+Deno.test("addSeals throws EPERM when the file was made without sealing", () => {
+  using fd = createMemfd("memory-test", PAGE, { sealable: false });
+  strictEqual(seals(fd), F_SEAL_SEAL);
+  throws(() => addSeals(fd, F_SEAL_SHRINK), { name: "OsError", code: "EPERM" });
+});
+
+Deno.test("addSeals throws EBUSY when a file that is mapped shall not be written", () => {
+  using fd = createMemfd("memory-test", PAGE);
+  memoryOf(fd);
+  throws(() => addSeals(fd, F_SEAL_WRITE), { name: "OsError", code: "EBUSY" });
+});
+
+Deno.test("seals throws EINVAL for a file that is not in memory", () => {
+  using fd = openFile("/proc/self/status", "r");
+  throws(() => seals(fd), { name: "OsError", code: "EINVAL" });
+});
+
+Deno.test("fileInfo tells memory files from folders and devices", () => {
+  using memory = createMemfd("memory-test", 5);
+  using folder = openFile("/proc", "r");
+  using device = openFile("/dev/zero", "r");
+  deepStrictEqual(fileInfo(memory), {
+    sizeBytes: 5n,
+    isRegular: true,
+    blockSizeBytes: PAGE,
+  });
+  strictEqual(fileInfo(folder).isRegular, false);
+  strictEqual(fileInfo(device).isRegular, false);
+});
+
+Deno.test("fileSystem tells memory files from other files", () => {
+  using memory = createMemfd("memory-test", PAGE);
+  using other = openFile("/proc/self/status", "r");
+  strictEqual(fileSystem(memory), "tmpfs");
+  strictEqual(fileSystem(other), "other");
+});
+
+Deno.test("fileInfo and fileSystem throw EBADF for a descriptor that is not open", () => {
+  const stray = Fd.adopt(1_000_000);
+  throws(() => fileInfo(stray), { name: "OsError", code: "EBADF" });
+  throws(() => fileSystem(stray), { name: "OsError", code: "EBADF" });
+});
+
+Deno.test("createGuestMemory makes a shared memory that grows up to its maximum in BigInt pages", () => {
+  const memory = createGuestMemory(1, 3);
+  ok(memory.buffer as unknown instanceof SharedArrayBuffer);
+  strictEqual(memory.grow(2n as unknown as number) as unknown, 1n);
+  strictEqual(memory.buffer.byteLength, 3 * WASM_PAGE_BYTES);
+  throws(() => memory.grow(1n as unknown as number), RangeError);
+});
+
+Deno.test("memoryAddress stays the same when the memory grows", () => {
+  const memory = createGuestMemory(1, 1024);
+  const before = memoryAddress(memory);
+  memory.grow(1023n as unknown as number);
+  strictEqual(memoryAddress(memory), before);
+});
+
+Deno.test("mapShared lets two memories see the same bytes", () => {
+  using fd = createMemfd("memory-test", PAGE);
+  const [left, right] = [memoryOf(fd), memoryOf(fd)];
+  left[17] = 42;
+  strictEqual(right[17], 42);
+  right[PAGE_SIZE_BYTES - 1] = 43;
+  strictEqual(left[PAGE_SIZE_BYTES - 1], 43);
+});
+
+Deno.test("mapShared replaces only the range that it is given", () => {
+  using fd = createMemfd("memory-test", 2 * PAGE_SIZE_BYTES);
+  const memory = createGuestMemory(1, 1);
+  const data = new Uint8Array(memory.buffer).fill(7);
+  mapShared(memoryAddress(memory) + PAGE, PAGE, fd, PAGE);
+  strictEqual(data[PAGE_SIZE_BYTES - 1], 7);
+  strictEqual(data[PAGE_SIZE_BYTES], 0);
+  strictEqual(data[2 * PAGE_SIZE_BYTES], 7);
+});
+
+Deno.test("mapShared keeps the mapping when the descriptor is closed and the memory grows", () => {
+  const fd = createMemfd("memory-test", PAGE);
+  using again = fd.duplicate();
+  const memory = createGuestMemory(1, 2);
+  mapShared(memoryAddress(memory), PAGE, fd, 0n);
+  fd.close();
+  memory.grow(1n as unknown as number);
+  new Uint8Array(memory.buffer)[5] = 99;
+  strictEqual(memoryOf(again)[5], 99);
+});
+
+Deno.test("mapShared throws the system's reason", () => {
+  using sealed = createMemfd("memory-test", PAGE);
+  addSeals(sealed, F_SEAL_WRITE);
+  throws(() => memoryOf(sealed), { name: "OsError", code: "EPERM" });
+  using folder = openFile("/proc", "r");
+  throws(() => memoryOf(folder), { name: "OsError", code: /^(ENODEV|EACCES|EIO)$/ });
+  using file = createMemfd("memory-test", PAGE);
+  const memory = createGuestMemory(1, 1);
+  throws(() => mapShared(memoryAddress(memory), PAGE, file, 1n), {
+    message: "Cannot map guest memory: EINVAL (invalid argument)",
+  });
+});
+
+Deno.test("mapAnonymous replaces a mapping by zeros and leaves the file as it was", () => {
+  using fd = createMemfd("memory-test", PAGE);
+  const memory = createGuestMemory(1, 1);
+  const data = new Uint8Array(memory.buffer);
+  mapShared(memoryAddress(memory), PAGE, fd, 0n);
+  data[3] = 1;
+  mapAnonymous(memoryAddress(memory), PAGE);
+  strictEqual(data[3], 0);
+  data[3] = 2;
+  strictEqual(memoryOf(fd)[3], 1);
+});
