@@ -43,6 +43,9 @@ const SLOW_STEPS: readonly Step[] = [
   { name: "end-to-end tests", args: ["tests/e2e"], isTestRun: true },
 ];
 
+/** A test in a file of results (JUnit's format): its attributes and what it holds. */
+const TEST_CASE = /<testcase\b([^>]*?)(\/>|>([\s\S]*?)<\/testcase>)/g;
+
 if (import.meta.main) {
   if (!isQuick) await installPackages();
   const total: Tally = { passed: 0, failed: 0, skipped: [] };
@@ -99,8 +102,6 @@ function readResults(xml: string): Tally {
   }
   return tally;
 }
-
-const TEST_CASE = /<testcase\b([^>]*?)(\/>|>([\s\S]*?)<\/testcase>)/g;
 
 function unescapeXml(text: string): string {
   return text.replaceAll("&quot;", '"').replaceAll("&lt;", "<").replaceAll("&gt;", ">")

@@ -27,6 +27,8 @@ export interface ConsoleProcessOptions {
    * to a command arrives when 4 KiB have gathered.
    */
   readonly lineBuffered?: boolean;
+  /** Folder that the child works in; ours unless given. */
+  readonly folder?: string;
   /** Variables added to the inherited environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -61,6 +63,7 @@ export class ConsoleProcess implements AsyncDisposable {
     this.#child = new Deno.Command(line[0]!, {
       args: line.slice(1),
       env: { ...options.env },
+      ...(options.folder !== undefined && { cwd: options.folder }),
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",

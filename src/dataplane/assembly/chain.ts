@@ -129,6 +129,7 @@ export function walk(
       table = translate(port, address, length);
       if (table === 0) return false;
       if (contiguous < length) {
+        if (address + (length - 1) < address) return false;
         if (!copyTable(worker + W_TABLE, port, address, <u32> length)) return false;
         table = worker + W_TABLE;
         isCopied = true;
@@ -137,6 +138,8 @@ export function walk(
       isIndirect = true;
       tableSize = entries;
       index = 0;
+      // The table's entries are counted anew: it may follow direct descriptors (2.7.5.3.2).
+      hops = 0;
       continue;
     }
 
@@ -146,6 +149,8 @@ export function walk(
       if (direction === READABLE) return false;
       length = limit - total;
     }
+    // The end may not wrap: the rest would go on at address 0.
+    if (address + (length - 1) < address) return false;
     total += length;
     let from = address;
     while (length > 0) {
@@ -158,7 +163,8 @@ export function walk(
       length -= contiguous;
     }
 
-    if ((flags & DESC_F_NEXT) === 0 || total === limit) break;
+    if ((flags & DESC_F_NEXT) === 0) break;
+    if (direction === WRITABLE && total === limit) break;
     index = <u32> (rest >> 48);
     if (index >= tableSize) return false;
     hops++;

@@ -58,7 +58,11 @@ export function forward(worker: u32, port: u32, taken: u32): void {
     if (source !== lastSource) {
       lastSource = source;
       // A group address is no station's own (IEEE 802.1Q, 8.7); neither is zero.
-      if ((source & GROUP) === 0 && source !== 0) learn(worker, port, source, now);
+      if ((source & GROUP) === 0 && source !== 0) {
+        learn(worker, port, source, now);
+        // What was just learned may be the address that the last answer was about.
+        if (source === lastDestination) lastPort = port;
+      }
     }
     if (destination !== lastDestination) {
       lastDestination = destination;

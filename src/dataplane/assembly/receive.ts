@@ -166,7 +166,10 @@ function takeHeaders(w: u32, p: u32, taken: u32): void {
     store<u32>(f + FRAME_LENGTH, length);
     takeHeader(f, headerBytes, min<u32>(length, SNAPSHOT_BYTES));
     // VIRTIO 1.2, 5.1.6.2.1: neither NEEDS_CSUM nor a GSO type without the feature for it.
-    if (load<u16>(f + FRAME_HEADER) !== 0) store<u32>(f + FRAME_DROP, C_DROP_BAD_OFFLOAD);
+    // Flags that the device does not recognise are ignored (5.1.6.2.2).
+    if ((load<u16>(f + FRAME_HEADER) & 0xff01) !== 0) {
+      store<u32>(f + FRAME_DROP, C_DROP_BAD_OFFLOAD);
+    }
   }
 }
 
