@@ -26,7 +26,12 @@ async function boot(options: Pick<Parameters<typeof qemuCommand>[0], "port" | "a
   const folder = await Deno.makeTempDir({ prefix: "labswitch-guest-" });
   try {
     const args = await qemuCommand({ folder, isInteractive: true, ...options });
-    return (await new Deno.Command(QEMU, { args }).spawn().status).code;
+    const child = new Deno.Command(QEMU, { args }).spawn();
+    // The guest's files must go, and the guest with whoever started it.
+    for (const signal of ["SIGTERM", "SIGHUP"] as const) {
+      Deno.addSignalListener(signal, () => child.kill("SIGTERM"));
+    }
+    return (await child.status).code;
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
