@@ -9,8 +9,10 @@ import type { State } from "../dataplane/state.ts";
 import {
   C_BAD_RX_CHAIN,
   C_CALLS,
+  C_CHECKSUMMED,
   C_DROP_BAD_CHAIN,
   C_DROP_BAD_OFFLOAD,
+  C_DROP_BAD_SEGMENTATION,
   C_DROP_DISABLED,
   C_DROP_NO_BUFFER,
   C_DROP_NOT_READY,
@@ -24,6 +26,7 @@ import {
   C_RECEIVED_BYTES,
   C_RECEIVED_FRAMES,
   C_RING_FAULTS,
+  C_SEGMENTED,
   C_TRANSMITTED_BYTES,
   C_TRANSMITTED_FRAMES,
 } from "../dataplane/state_layout.ts";
@@ -41,6 +44,8 @@ const PLACES = {
   ringFaults: C_RING_FAULTS,
   badReceiveChains: C_BAD_RX_CHAIN,
   calls: C_CALLS,
+  segmented: C_SEGMENTED,
+  checksummed: C_CHECKSUMMED,
 } as const;
 
 /** Every reason to drop a frame, in words, with its place. */
@@ -51,6 +56,7 @@ const DROP_PLACES = {
   "runt": C_DROP_RUNT,
   "bad chain": C_DROP_BAD_CHAIN,
   "bad offload": C_DROP_BAD_OFFLOAD,
+  "cannot be segmented": C_DROP_BAD_SEGMENTATION,
   "queue disabled": C_DROP_DISABLED,
   "same port": C_DROP_SAME_PORT,
 } as const;

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { FAULT_AVAIL_INDEX, FAULT_HEAD, FAULT_UNMAPPED } from "../dataplane/state_layout.ts";
+import { FAULT_AVAIL_INDEX, FAULT_CHAIN, FAULT_UNMAPPED } from "../dataplane/state_layout.ts";
 
 const TEXTS: ReadonlyMap<number, string> = new Map([
   [FAULT_AVAIL_INDEX, "the available index is further ahead than the ring is long"],
-  [FAULT_HEAD, "the available ring names a descriptor that the table does not have"],
+  [FAULT_CHAIN, "the ring names a chain that it does not have"],
   [FAULT_UNMAPPED, "the memory that holds the ring is no longer mapped"],
 ]);
 

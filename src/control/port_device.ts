@@ -16,9 +16,21 @@ import {
   FAULT_UNMAPPED,
   MAX_REGIONS,
   PORT_BRIDGE,
+  PORT_F_CSUM,
   PORT_F_EVENT_IDX,
+  PORT_F_GUEST_CSUM,
+  PORT_F_GUEST_ECN,
+  PORT_F_GUEST_TSO4,
+  PORT_F_GUEST_TSO6,
+  PORT_F_GUEST_USO4,
+  PORT_F_GUEST_USO6,
+  PORT_F_HOST_ECN,
+  PORT_F_HOST_TSO4,
+  PORT_F_HOST_TSO6,
+  PORT_F_HOST_USO,
   PORT_F_INDIRECT,
   PORT_F_MERGEABLE,
+  PORT_F_PACKED,
   PORT_FLAGS,
   PORT_GENERATION,
   PORT_HEADER_BYTES,
@@ -52,16 +64,21 @@ import {
   headerLength,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_NET_F_CSUM,
+  VIRTIO_NET_F_GUEST_CSUM,
+  VIRTIO_NET_F_GUEST_ECN,
+  VIRTIO_NET_F_GUEST_TSO4,
+  VIRTIO_NET_F_GUEST_TSO6,
+  VIRTIO_NET_F_GUEST_USO4,
+  VIRTIO_NET_F_GUEST_USO6,
+  VIRTIO_NET_F_HOST_ECN,
+  VIRTIO_NET_F_HOST_TSO4,
+  VIRTIO_NET_F_HOST_TSO6,
+  VIRTIO_NET_F_HOST_USO,
   VIRTIO_NET_F_MRG_RXBUF,
 } from "../virtio/features.ts";
-import {
-  AVAIL_ALIGN,
-  availRingBytes,
-  DESC_ALIGN,
-  descTableBytes,
-  USED_ALIGN,
-  usedRingBytes,
-} from "../virtio/layouts.ts";
+import { ringParts } from "../virtio/layouts.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
 import type { PortMemory } from "./port_memory.ts";
 import type { WorkerPool } from "./worker_pool.ts";
@@ -90,6 +107,25 @@ export interface PortDeviceParts {
   /** Called when the port begins or ceases to carry frames. */
   readonly onLink: (isUp: boolean) => void;
 }
+
+/** What the data plane must know of the features. */
+const PORT_FLAG_OF: readonly (readonly [feature: number, flag: number])[] = [
+  [VIRTIO_NET_F_MRG_RXBUF, PORT_F_MERGEABLE],
+  [VIRTIO_F_EVENT_IDX, PORT_F_EVENT_IDX],
+  [VIRTIO_F_INDIRECT_DESC, PORT_F_INDIRECT],
+  [VIRTIO_F_RING_PACKED, PORT_F_PACKED],
+  [VIRTIO_NET_F_CSUM, PORT_F_CSUM],
+  [VIRTIO_NET_F_HOST_TSO4, PORT_F_HOST_TSO4],
+  [VIRTIO_NET_F_HOST_TSO6, PORT_F_HOST_TSO6],
+  [VIRTIO_NET_F_HOST_ECN, PORT_F_HOST_ECN],
+  [VIRTIO_NET_F_HOST_USO, PORT_F_HOST_USO],
+  [VIRTIO_NET_F_GUEST_CSUM, PORT_F_GUEST_CSUM],
+  [VIRTIO_NET_F_GUEST_TSO4, PORT_F_GUEST_TSO4],
+  [VIRTIO_NET_F_GUEST_TSO6, PORT_F_GUEST_TSO6],
+  [VIRTIO_NET_F_GUEST_ECN, PORT_F_GUEST_ECN],
+  [VIRTIO_NET_F_GUEST_USO4, PORT_F_GUEST_USO4],
+  [VIRTIO_NET_F_GUEST_USO6, PORT_F_GUEST_USO6],
+];
 
 /** The device behind one port's back-end. */
 export class PortDevice implements BackendDevice {
@@ -126,10 +162,13 @@ export class PortDevice implements BackendDevice {
   /** Takes over negotiated features; rings are stopped when those that matter here change. */
   setFeatures(features: bigint): void {
     const { state } = this.#parts;
+    const isPacked = hasFeature(features, VIRTIO_F_RING_PACKED);
+    if (this.#running.size > 0 && isPacked !== this.#isPacked) {
+      // Its addresses were checked for the other format.
+      throw new RequestRefused("a running ring cannot change its format");
+    }
     let flags = 0;
-    if (hasFeature(features, VIRTIO_NET_F_MRG_RXBUF)) flags |= PORT_F_MERGEABLE;
-    if (hasFeature(features, VIRTIO_F_EVENT_IDX)) flags |= PORT_F_EVENT_IDX;
-    if (hasFeature(features, VIRTIO_F_INDIRECT_DESC)) flags |= PORT_F_INDIRECT;
+    for (const [feature, flag] of PORT_FLAG_OF) if (hasFeature(features, feature)) flags |= flag;
     const headerBytes = headerLength(features);
     const isChange = flags !== state.get32(this.#at + PORT_FLAGS) ||
       headerBytes !== state.get32(this.#at + PORT_HEADER_BYTES);
@@ -165,13 +204,11 @@ export class PortDevice implements BackendDevice {
     const ring = ringNumber(port, index);
     const at = ringAt(ring);
     this.#writeAddresses(index, setup);
-    // Everything is completed in order, so the used index in guest memory says best what was done;
-    // after a reconnect the base that the front-end remembers can be older.
-    const used = this.#parts.memory.read16(state.get64(at + RING_USED) + 2n);
+    const start = this.#startPosition(index, setup);
     state.set32(at + RING_SIZE, setup.size);
     state.set32(at + RING_CALL_FD, setup.call?.number ?? -1);
-    state.set32(at + RING_NEXT_AVAIL, used);
-    state.set32(at + RING_NEXT_USED, used);
+    state.set32(at + RING_NEXT_AVAIL, start);
+    state.set32(at + RING_NEXT_USED, start);
     state.set32(at + RING_SIGNALLED_VALID, 0);
     state.set32(at + RING_FAULT, 0);
     state.set32(at + RING_LOCK, 0);
@@ -197,7 +234,9 @@ export class PortDevice implements BackendDevice {
       else workers.remove(ring, running.worker, running.setup.kick?.number ?? null);
       state.set32(ringAt(ring) + RING_CALL_FD, -1);
     }
-    return state.get32(ringAt(ring) + RING_NEXT_AVAIL);
+    const position = state.get32(ringAt(ring) + RING_NEXT_AVAIL);
+    // Everything taken is used, so a packed ring's two positions are one ("GET_VRING_BASE").
+    return this.#isPacked ? (position | position << 16) >>> 0 : position;
   }
 
   /** Enables or disables a ring; when it returns, no frame of the old kind is under way. */
@@ -241,6 +280,23 @@ export class PortDevice implements BackendDevice {
     this.#writeRegions();
     this.#forgetFeatures();
     state.add32(portAt(port) + PORT_GENERATION, 1);
+  }
+
+  get #isPacked(): boolean {
+    return hasFeature(this.#features, VIRTIO_F_RING_PACKED);
+  }
+
+  // Everything is completed in order, so the used index in guest memory says best what was done;
+  // after a reconnect the base that the front-end remembers can be older. A packed ring has no such
+  // index: there the base counts, of which some front-ends fill the lower half only.
+  #startPosition(index: number, { base, size }: RingSetup): number {
+    const { state, port, memory } = this.#parts;
+    if (!this.#isPacked) {
+      return memory.read16(state.get64(ringAt(ringNumber(port, index)) + RING_USED) + 2n);
+    }
+    const slot = base & 0x7fff;
+    if (slot < size) return base & 0xffff;
+    throw new RequestRefused(`the base of ring ${index} is slot ${slot} of ${size}`);
   }
 
   // A front-end that accepts nothing has the shortest header and nothing else.
@@ -305,10 +361,11 @@ export class PortDevice implements BackendDevice {
       if (local % BigInt(align) === 0n) return local;
       throw new RequestRefused(`the ${what} of ring ${index} is not aligned in guest memory`);
     };
-    const { size } = setup;
-    const desc = place("descriptor table", setup.descAddress, descTableBytes(size), DESC_ALIGN);
-    const avail = place("available ring", setup.availAddress, availRingBytes(size), AVAIL_ALIGN);
-    const used = place("used ring", setup.usedAddress, usedRingBytes(size), USED_ALIGN);
+    const { descAddress, availAddress, usedAddress } = setup;
+    const { desc: table, avail: driver, used: device } = ringParts(setup.size, this.#isPacked);
+    const desc = place("descriptor table", descAddress, table.bytes, table.align);
+    const avail = place("driver area", availAddress, driver.bytes, driver.align);
+    const used = place("device area", usedAddress, device.bytes, device.align);
     state.set64(at + RING_DESC, desc);
     state.set64(at + RING_AVAIL, avail);
     state.set64(at + RING_USED, used);

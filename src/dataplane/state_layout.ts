@@ -42,6 +42,10 @@ export const MIN_FRAME_BYTES = 14;
 export const MAX_HEADER_BYTES = 12;
 /** Bytes of a frame that are read once into state memory and decided on. */
 export const SNAPSHOT_BYTES = 64;
+/** The same for a frame with an offload: all headers that segmentation rewrites fit. */
+export const MAX_SNAPSHOT_BYTES = 256;
+/** Most frames that one super-packet is cut into; a sender that wants more loses it. */
+export const MAX_PIECES = 512;
 /** How far past a buffer the snapshot may read; a port's memory keeps that much behind its regions. */
 export const OVERREAD_BYTES = 80;
 
@@ -86,6 +90,30 @@ export const PORT_F_MERGEABLE = 1;
 export const PORT_F_EVENT_IDX = 2;
 /** Descriptors may point to tables (VIRTIO_F_INDIRECT_DESC). */
 export const PORT_F_INDIRECT = 4;
+/** Rings are packed (VIRTIO_F_RING_PACKED). */
+export const PORT_F_PACKED = 8;
+/** The guest may send partial checksums (VIRTIO_NET_F_CSUM). */
+export const PORT_F_CSUM = 1 << 8;
+/** The guest may send TCP/IPv4 super-packets (VIRTIO_NET_F_HOST_TSO4). */
+export const PORT_F_HOST_TSO4 = 1 << 9;
+/** The guest may send TCP/IPv6 super-packets (VIRTIO_NET_F_HOST_TSO6). */
+export const PORT_F_HOST_TSO6 = 1 << 10;
+/** The guest may send super-packets with ECN (VIRTIO_NET_F_HOST_ECN). */
+export const PORT_F_HOST_ECN = 1 << 11;
+/** The guest may send UDP super-packets (VIRTIO_NET_F_HOST_USO). */
+export const PORT_F_HOST_USO = 1 << 12;
+/** The guest takes partial checksums (VIRTIO_NET_F_GUEST_CSUM). */
+export const PORT_F_GUEST_CSUM = 1 << 16;
+/** The guest takes TCP/IPv4 super-packets (VIRTIO_NET_F_GUEST_TSO4). */
+export const PORT_F_GUEST_TSO4 = 1 << 17;
+/** The guest takes TCP/IPv6 super-packets (VIRTIO_NET_F_GUEST_TSO6). */
+export const PORT_F_GUEST_TSO6 = 1 << 18;
+/** The guest takes super-packets with ECN (VIRTIO_NET_F_GUEST_ECN). */
+export const PORT_F_GUEST_ECN = 1 << 19;
+/** The guest takes UDP/IPv4 super-packets (VIRTIO_NET_F_GUEST_USO4). */
+export const PORT_F_GUEST_USO4 = 1 << 20;
+/** The guest takes UDP/IPv6 super-packets (VIRTIO_NET_F_GUEST_USO6). */
+export const PORT_F_GUEST_USO6 = 1 << 21;
 
 // ── Ring record ──────────────────────────────────────────────────────────────────────────────────
 
@@ -97,21 +125,24 @@ export const RING_BYTES = 128;
 export const RING_FLAGS = 0;
 /** u32, number of descriptors. */
 export const RING_SIZE = 4;
-/** u64, descriptor table in the port's memory. */
+/** u64, descriptor table (packed: descriptor ring) in the port's memory. */
 export const RING_DESC = 8;
-/** u64, available ring in the port's memory. */
+/** u64, available ring (packed: driver event suppression) in the port's memory. */
 export const RING_AVAIL = 16;
-/** u64, used ring in the port's memory. */
+/** u64, used ring (packed: device event suppression) in the port's memory. */
 export const RING_USED = 24;
 /** i32, eventfd to signal the guest with; -1 when the guest polls. */
 export const RING_CALL_FD = 32;
 /** u32, the Worker that polls this ring. */
 export const RING_WORKER = 36;
-/** u32, index of the next available entry to take (16 bits count). */
+/**
+ * u32, position of the next available entry to take. Split: a free-running index of 16 bits. Packed:
+ * a slot in bits 0 to 14, the wrap counter in bit 15.
+ */
 export const RING_NEXT_AVAIL = 64;
-/** u32, index of the next used entry to write (16 bits count). */
+/** u32, position of the next used entry to write. */
 export const RING_NEXT_USED = 68;
-/** u32, used index at the last notification decision (16 bits count). */
+/** u32, used position at the last notification decision. */
 export const RING_SIGNALLED = 72;
 /** u32, 1 when RING_SIGNALLED means something; 0 makes the next notification unconditional. */
 export const RING_SIGNALLED_VALID = 76;
@@ -196,6 +227,12 @@ export const C_FDB_FULL = 128;
 export const C_RING_FAULTS = 136;
 /** Calls that the guest asked for. */
 export const C_CALLS = 144;
+/** Super-packets for the guest that were cut into frames, because it does not take them whole. */
+export const C_SEGMENTED = 152;
+/** Frames for the guest whose checksum was finished, because it does not take partial ones. */
+export const C_CHECKSUMMED = 160;
+/** Super-packets for the guest that could not be cut: their headers are not what they claim. */
+export const C_DROP_BAD_SEGMENTATION = 168;
 
 // ── Records of a burst, in a Worker's scratch ─────────────────────────────────────────────────────
 
@@ -206,25 +243,36 @@ export const SEGMENT_LOCAL = 0;
 /** u32, bytes. */
 export const SEGMENT_LENGTH = 8;
 
-/** Bytes of a frame record. */
+/** Bytes of a used element in the scratch; a frame record begins with one. */
+export const USED_BYTES = 16;
+/** u32, what names the chain: the head's index (split), the buffer id (packed). */
+export const USED_ID = 0;
+/** u32, bytes written into the chain. */
+export const USED_LENGTH = 4;
+/** u32, ring entries that the chain takes: 1 in a split ring. */
+export const USED_SLOTS = 8;
+
+/** Bytes of a frame record: a used element of length 0, then what is known of the frame. */
 export const FRAME_BYTES = 128;
-/** u32, head of the chain. */
-export const FRAME_HEAD = 0;
 /** u32, why the frame goes nowhere: the offset of a counter, 0 when it is to be forwarded. */
-export const FRAME_DROP = 4;
+export const FRAME_DROP = 12;
 /** u32, bytes of the frame without its virtio-net header. */
-export const FRAME_LENGTH = 8;
-/** u32, address of the first segment behind the snapshot. */
-export const FRAME_SEGMENTS = 12;
+export const FRAME_LENGTH = 16;
+/** u32, address of the first segment behind the bytes that were read. */
+export const FRAME_SEGMENTS = 20;
 /** u32, how many segments follow. */
-export const FRAME_SEGMENT_COUNT = 16;
-/** u8[12], the virtio-net header as the guest wrote it. */
+export const FRAME_SEGMENT_COUNT = 24;
+/** u32, address of the first bytes of a frame with an offload; 0 for a plain frame. */
+export const FRAME_HEADERS = 28;
+/** u8[12], the virtio-net header: what was checked of it, all zero for a plain frame. */
 export const FRAME_HEADER = 32;
+/** u32, hash of the frame's flow; 0 until a receiver with several queues needs it. */
+export const FRAME_FLOW = 44;
 /** u8[64], the first bytes of the frame. */
 export const FRAME_SNAPSHOT = 64;
 
-/** Bytes of a placement: one frame in one destination's buffers. */
-export const PLACED_BYTES = 32;
+/** Bytes of a placement: one frame, or one piece of a super-packet, in a destination's buffers. */
+export const PLACED_BYTES = 64;
 /** u32, address of the frame record. */
 export const PLACED_FRAME = 0;
 /** u32, address of the first segment to write. */
@@ -235,6 +283,24 @@ export const PLACED_WRITE_COUNT = 8;
 export const PLACED_HEADER_BYTES = 12;
 /** u8[12], the virtio-net header to write. */
 export const PLACED_HEADER = 16;
+/** u32, a set of PLACED_F_*. */
+export const PLACED_FLAGS = 28;
+/** u32, of a piece: bytes of the frame's headers, which each piece begins with. */
+export const PLACED_PIECE_HEADERS = 32;
+/** u32, of a piece: where its payload starts in the frame. */
+export const PLACED_PIECE_START = 36;
+/** u32, of a piece: bytes of its payload. */
+export const PLACED_PIECE_BYTES = 40;
+/** u32, of a piece: its number, from 0. */
+export const PLACED_PIECE_NUMBER = 44;
+/** The checksum that the sender left open is to be finished. */
+export const PLACED_F_CHECKSUM = 1;
+/** The placement is one piece of a super-packet. */
+export const PLACED_F_PIECE = 2;
+/** The placement is the last piece of a super-packet. */
+export const PLACED_F_LAST = 4;
+/** Placements of one reservation. */
+export const MAX_PLACED = 1024;
 
 // ── Workers ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -272,26 +338,32 @@ export const W_RX_RING = 200;
 export const W_PLACED_COUNT = 204;
 /** u32, used entries to publish there. */
 export const W_USED_COUNT = 208;
+/** u32, 1 when frames for the current destination are left for a further reservation. */
+export const W_MORE = 212;
 /** u16[256], the destination ports of the current burst. */
 export const W_DESTINATIONS = 256;
+/** u8[256], headers of the piece that is being written. */
+export const W_PIECE = 768;
 /** u64[256], per port: which frames of the burst go there. */
 export const W_MASKS = 1024;
 /** Frame records of the burst. */
 export const W_FRAMES = W_MASKS + MAX_PORTS * 8;
 /** Placements of the current destination. */
 export const W_PLACED = W_FRAMES + BURST * FRAME_BYTES;
+/** First bytes of the burst's frames with an offload. */
+export const W_HEADERS = W_PLACED + MAX_PLACED * PLACED_BYTES;
 /** u16[], the ring list: up to MAX_PORTS * 128 ring numbers. */
-export const W_LIST = W_PLACED + BURST * PLACED_BYTES;
+export const W_LIST = W_HEADERS + BURST * MAX_SNAPSHOT_BYTES;
 /** Segments of the frames taken: what is left to copy behind the snapshot. */
 export const W_SEGMENTS = W_LIST + MAX_PORTS * RINGS_PER_PORT;
 /** Segments in all, received and to be written. */
 export const MAX_SEGMENTS = 2 * MAX_RING_SIZE + 256;
 /** Segments of the current destination's buffers. */
 export const W_WRITES = W_SEGMENTS + MAX_SEGMENTS * SEGMENT_BYTES;
-/** u64[], used elements to publish: id and length. */
+/** Used elements to publish. */
 export const W_USED = W_WRITES + MAX_SEGMENTS * SEGMENT_BYTES;
 /** A private copy of an indirect table that straddles regions. */
-export const W_TABLE = W_USED + MAX_RING_SIZE * 8;
+export const W_TABLE = W_USED + MAX_RING_SIZE * USED_BYTES;
 /** Bytes of a Worker's record. */
 export const WORKER_BYTES = W_TABLE + MAX_RING_SIZE * 16;
 /** Look for new frames. */
@@ -303,7 +375,7 @@ export const W_COMMAND_STOP = 1;
 
 /** The available index is further ahead than the ring is long. */
 export const FAULT_AVAIL_INDEX = 1;
-/** A head is not an index of the descriptor table. */
-export const FAULT_HEAD = 2;
+/** A head that the table does not have; in a packed ring, a chain without end or an id too large. */
+export const FAULT_CHAIN = 2;
 /** The memory that held the ring is no longer mapped. */
 export const FAULT_UNMAPPED = 3;

@@ -33,6 +33,7 @@ import {
   W_LIST,
   W_LIST_COUNT,
   W_LIST_GENERATION,
+  W_MORE,
   W_PLACED_COUNT,
   W_POLLS,
   W_RX_RING,
@@ -174,13 +175,15 @@ export class PollLoop {
 
   #deliver(source: PolledRing, port: number): void {
     const code = this.#dataplane.ring(port);
-    if (code.reserve(this.#worker, port, source.pair) === 0) return;
-    if (this.#state.get32(this.#at + W_PLACED_COUNT) > 0) {
-      this.#copyBetween(source.port, port).copyPlaced(this.#worker);
-    }
-    if (code.publish(this.#worker, port) !== 0) {
-      this.#call(this.#state.get32(this.#at + W_RX_RING));
-    }
+    do {
+      if (code.reserve(this.#worker, port, source.pair) === 0) continue;
+      if (this.#state.get32(this.#at + W_PLACED_COUNT) > 0) {
+        this.#copyBetween(source.port, port).copyPlaced(this.#worker);
+      }
+      if (code.publish(this.#worker, port) !== 0) {
+        this.#call(this.#state.get32(this.#at + W_RX_RING));
+      }
+    } while (this.#state.get32(this.#at + W_MORE) !== 0);
   }
 
   #copyBetween(source: number, destination: number): CopyInstance {

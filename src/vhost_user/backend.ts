@@ -11,8 +11,12 @@
  * @module
  */
 import type { Fields, Layout, Value } from "../layout/struct.ts";
-import { hasFeature, VHOST_USER_F_PROTOCOL_FEATURES } from "../virtio/features.ts";
-import { AVAIL_ALIGN, DESC_ALIGN, USED_ALIGN } from "../virtio/layouts.ts";
+import {
+  hasFeature,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+  VIRTIO_F_RING_PACKED,
+} from "../virtio/features.ts";
+import { ringParts } from "../virtio/layouts.ts";
 import { ProtocolError, RequestRefused } from "./errors.ts";
 import { MEMORY_REGION, MEMORY_TABLE_HEAD, U64, VRING_ADDRESS, VRING_STATE } from "./layouts.ts";
 import { type Descriptor, encode, type Message } from "./message.ts";
@@ -55,9 +59,9 @@ export interface MemoryRegion {
 
 /** What a ring needs to start. */
 export interface RingSetup {
-  /** Entries, a power of two. */
+  /** Entries; a power of two unless the ring is packed. */
   readonly size: number;
-  /** Next available index as the front-end remembers it. */
+  /** Next available index, or a packed ring's positions, as the front-end remembers it. */
   readonly base: number;
   /** Front-end address of the descriptor table. */
   readonly descAddress: bigint;
@@ -277,11 +281,13 @@ export class Backend {
 
   #setSize({ index, num }: VringState): void {
     const ring = this.#stoppedRing(index);
-    const isPowerOfTwo = num > 0 && (num & (num - 1)) === 0;
-    if (!isPowerOfTwo || num > this.#offer.maxQueueSize) {
-      throw new RequestRefused(
-        `ring ${index} cannot have ${num} entries: want a power of two up to ${this.#offer.maxQueueSize}`,
-      );
+    // VIRTIO 1.2, 2.7 and 2.8: only a split ring's size must be a power of two.
+    const isPossible = num > 0 && (this.#isPacked || (num & (num - 1)) === 0);
+    if (!isPossible || num > this.#offer.maxQueueSize) {
+      const want = `want ${
+        this.#isPacked ? "1" : "a power of two"
+      } up to ${this.#offer.maxQueueSize}`;
+      throw new RequestRefused(`ring ${index} cannot have ${num} entries: ${want}`);
     }
     ring.size = num;
   }
@@ -290,14 +296,18 @@ export class Backend {
     const { index, desc_user_addr, avail_user_addr, used_user_addr } = addresses;
     const ring = this.#stoppedRing(index);
     if (addresses.flags !== 0) throw new RequestRefused("logging was not offered");
-    const isAligned = desc_user_addr % BigInt(DESC_ALIGN) === 0n &&
-      avail_user_addr % BigInt(AVAIL_ALIGN) === 0n && used_user_addr % BigInt(USED_ALIGN) === 0n;
+    const { desc, avail, used } = ringParts(1, this.#isPacked);
+    const isAligned = desc_user_addr % BigInt(desc.align) === 0n &&
+      avail_user_addr % BigInt(avail.align) === 0n && used_user_addr % BigInt(used.align) === 0n;
     if (!isAligned) throw new RequestRefused(`the addresses of ring ${index} are not aligned`);
     ring.addresses = addresses;
   }
 
   #setBase({ index, num }: VringState): void {
-    if (num > 0xffff) throw new RequestRefused(`the base of ring ${index} has more than 16 bits`);
+    // "SET_VRING_BASE": an index of 16 bits, or a packed ring's two positions.
+    if (num > 0xffff && !this.#isPacked) {
+      throw new RequestRefused(`the base of ring ${index} has more than 16 bits`);
+    }
     this.#stoppedRing(index).base = num;
   }
 
@@ -350,6 +360,10 @@ export class Backend {
     }
     if (num > 1) throw new RequestRefused(`ring ${index} can be enabled (1) or disabled (0)`);
     this.#device.setRingEnabled(index, num === 1);
+  }
+
+  get #isPacked(): boolean {
+    return hasFeature(this.#features ?? 0n, VIRTIO_F_RING_PACKED);
   }
 
   #eventfd(message: Message): { index: number; ring: Ring; fd: Descriptor | null } {

@@ -50,6 +50,12 @@ export const VIRTIO_F_VERSION_1 = 32;
 export const VIRTIO_F_RING_PACKED = 34;
 /** The device uses buffers in order (VIRTIO 1.2, 6). */
 export const VIRTIO_F_IN_ORDER = 35;
+/** The driver takes UDP/IPv4 super-packets (VIRTIO 1.3, 5.1.3). */
+export const VIRTIO_NET_F_GUEST_USO4 = 54;
+/** The driver takes UDP/IPv6 super-packets (VIRTIO 1.3, 5.1.3). */
+export const VIRTIO_NET_F_GUEST_USO6 = 55;
+/** The driver may send UDP super-packets (VIRTIO 1.3, 5.1.3). */
+export const VIRTIO_NET_F_HOST_USO = 56;
 
 /** Names for people, by bit. */
 const NAMES: ReadonlyMap<number, string> = new Map([
@@ -75,6 +81,9 @@ const NAMES: ReadonlyMap<number, string> = new Map([
   [VIRTIO_F_VERSION_1, "version_1"],
   [VIRTIO_F_RING_PACKED, "ring_packed"],
   [VIRTIO_F_IN_ORDER, "in_order"],
+  [VIRTIO_NET_F_GUEST_USO4, "guest_uso4"],
+  [VIRTIO_NET_F_GUEST_USO6, "guest_uso6"],
+  [VIRTIO_NET_F_HOST_USO, "host_uso"],
 ]);
 
 /** Bytes of the header without `num_buffers`: legacy drivers without mergeable buffers. */

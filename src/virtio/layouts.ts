@@ -52,6 +52,9 @@ const INDEX_BYTES = 2;
 const RING_HEAD_BYTES = 4;
 const AVAIL_ELEMENT_BYTES = 2;
 
+/** struct pvirtq_event_suppress (VIRTIO 1.2, 2.8.14). */
+const EVENT_SUPPRESSION: RingPart = { bytes: 4, align: 4 };
+
 /** Bytes of the descriptor table of `size` entries. */
 export function descTableBytes(size: number): number {
   return VIRTQ_DESC.size * size;
@@ -65,6 +68,34 @@ export function availRingBytes(size: number): number {
 /** Bytes of the used ring, `avail_event` included. */
 export function usedRingBytes(size: number): number {
   return RING_HEAD_BYTES + VIRTQ_USED_ELEM.size * size + INDEX_BYTES;
+}
+
+/** Bytes and alignment of one part of a ring. */
+export interface RingPart {
+  /** Bytes. */
+  readonly bytes: number;
+  /** Bytes, a power of two. */
+  readonly align: number;
+}
+
+/**
+ * What a ring needs of memory.
+ *
+ * @param size Entries.
+ * @param isPacked Whether VIRTIO_F_RING_PACKED was negotiated: then the driver and device areas are
+ * event suppression structures of 4 bytes (VIRTIO 1.2, 2.8 and 2.8.14).
+ */
+export function ringParts(
+  size: number,
+  isPacked: boolean,
+): { readonly desc: RingPart; readonly avail: RingPart; readonly used: RingPart } {
+  const desc = { bytes: descTableBytes(size), align: DESC_ALIGN };
+  if (isPacked) return { desc, avail: EVENT_SUPPRESSION, used: EVENT_SUPPRESSION };
+  return {
+    desc,
+    avail: { bytes: availRingBytes(size), align: AVAIL_ALIGN },
+    used: { bytes: usedRingBytes(size), align: USED_ALIGN },
+  };
 }
 
 /** Where the parts of a ring lie, as byte offsets in one memory. */

@@ -13,6 +13,7 @@
  * @module
  */
 
+import type { Role } from "../../config/topology.ts";
 import { findProgram } from "../support/console_process.ts";
 import type { DpdkMemory } from "../support/hugepages.ts";
 import { Labswitch } from "../support/labswitch.ts";
@@ -64,23 +65,31 @@ export interface System {
   start(setting: SystemSetting): Promise<RunningSystem>;
 }
 
-/** labswitch, started by its command with a topology of two ports. */
-export const labswitch: System = {
-  name: "labswitch",
-  title: "labswitch",
-  generatorListens: false,
-  missing: () => undefined,
-  async start({ folder, sockets, queues }) {
-    const topology = topologyOf(sockets, queues);
-    const lab = await Labswitch.start({ folder, topology, core: SWITCH_CORE });
-    return {
-      // The front-end waited for the answer to its last message, so its rings are in use by now.
-      awaitLinks: () => Promise.resolve(),
-      stop: () => lab.stop(),
-      [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
-    };
-  },
-};
+/** labswitch, started by its command with a topology of two ports on which it listens. */
+export const labswitch: System = labswitchAs("server");
+
+/** The same with ports that connect to the generator. */
+export const labswitchClient: System = labswitchAs("client");
+
+function labswitchAs(role: Role): System {
+  return {
+    name: "labswitch",
+    title: "labswitch",
+    generatorListens: role === "client",
+    missing: () => undefined,
+    async start({ folder, sockets, queues }) {
+      const topology = topologyOf(sockets, queues, role);
+      const lab = await Labswitch.start({ folder, topology, core: SWITCH_CORE });
+      return {
+        awaitLinks: async () => {
+          for (const { name } of lab.topology.ports) await lab.awaitLine(new RegExp(`${name}  up`));
+        },
+        stop: () => lab.stop(),
+        [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
+      };
+    },
+  };
+}
 
 /** Open vSwitch with DPDK, one bridge that learns. */
 export const ovsDpdk: System = {
@@ -117,9 +126,10 @@ export const testpmdIo: System = {
 export const SYSTEMS: readonly System[] = [labswitch, ovsDpdk, testpmdIo];
 
 /** A topology file; JSON strings are YAML strings. */
-function topologyOf(sockets: readonly string[], queues: number): string {
+function topologyOf(sockets: readonly string[], queues: number, role: Role): string {
   const ports = sockets.map((socket, index) =>
-    `  port${index}: { type: vhost-user, socket: ${JSON.stringify(socket)}, queues: ${queues} }\n`
+    `  port${index}: { type: vhost-user, socket: ${JSON.stringify(socket)}, ` +
+    `queues: ${queues}, role: ${role} }\n`
   );
   return `version: 1\nports:\n${ports.join("")}`;
 }

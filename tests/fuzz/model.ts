@@ -9,7 +9,7 @@
  *
  * | choice | decision |
  * | --- | --- |
- * | chains of a ring in one turn | at most 64; a bad head among them stops the ring before any is taken |
+ * | chains of a ring in one turn | at most 64; a bad head among them stops the ring behind those before it |
  * | empty descriptor | breaks the rules |
  * | receive chain that is longer than needed, or a loop | looked at only as far as it is needed |
  * | bad receive chain within a merged frame | it and those before it come back empty, the frame starts anew |
@@ -154,15 +154,17 @@ export class Model {
     if (!ring.isStarted || ring.isBroken) return;
     const available = availableCount(guest, ring);
     if (available === 0) return;
-    const heads = Array.from(
+    // 2.7.13.3: no more chains than descriptors.
+    if (available > ring.size) return this.#break(ring, port);
+    const offered = Array.from(
       { length: Math.min(available, BURST) },
       (_, i) => headAt(guest, ring, i),
     );
-    // 2.7.6 and 2.7.13.3: neither more chains than descriptors, nor a head that is none.
-    if (available > ring.size || heads.some((head) => head >= ring.size)) {
-      this.#break(ring, port);
-      return;
-    }
+    // 2.7.6: a head is an index of the table.
+    const bad = offered.findIndex((head) => head >= ring.size);
+    if (bad >= 0) this.#break(ring, port);
+    const heads = bad < 0 ? offered : offered.slice(0, bad);
+    if (heads.length === 0) return;
     const frames = heads.map((head) => this.#take(guest, port, head));
     this.#forward(port, frames);
     ring.nextAvail = (ring.nextAvail + heads.length) & 0xffff;

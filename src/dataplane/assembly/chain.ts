@@ -21,23 +21,90 @@ import { copyToState } from "./records.ts";
 import { contiguous, translate } from "./translate.ts";
 
 /** VIRTQ_DESC_F_NEXT (VIRTIO 1.2, 2.7.5). */
-const DESC_F_NEXT: u32 = 1;
+export const DESC_F_NEXT: u32 = 1;
 /** VIRTQ_DESC_F_WRITE (VIRTIO 1.2, 2.7.5). */
-const DESC_F_WRITE: u32 = 2;
+export const DESC_F_WRITE: u32 = 2;
 /** VIRTQ_DESC_F_INDIRECT (VIRTIO 1.2, 2.7.5). */
-const DESC_F_INDIRECT: u32 = 4;
+export const DESC_F_INDIRECT: u32 = 4;
 /** Bytes of a descriptor, as a shift. */
-const DESC_SHIFT: u32 = 4;
+export const DESC_SHIFT: u32 = 4;
 
 /** Only descriptors that the device reads. */
 export const READABLE: u32 = 0;
 /** Only descriptors that the device writes. */
 export const WRITABLE: u32 = DESC_F_WRITE;
 
+/** How taking a chain ended: there is none. */
+export const NONE: u32 = 0;
+/** The chain keeps the rules. */
+export const SOUND: u32 = 1;
+/** The chain breaks a rule, the ring does not: it goes back with length 0 (answer R1). */
+export const UNSOUND: u32 = 2;
+/** The ring itself is incoherent (answer R2). */
+export const BROKEN: u32 = 3;
+
+/** What names the chain taken last in a used element. */
+export let chainId: u32 = 0;
+/** Ring entries of the chain taken last. */
+export let chainSlots: u32 = 0;
 /** Bytes of the chain walked last. */
 export let chainBytes: u32 = 0;
 /** Where the segments of the chain walked last end in state memory. */
 export let segmentsEnd: u32 = 0;
+
+/** Says which chain is being taken. */
+export function setChain(id: u32, slots: u32): void {
+  chainId = id;
+  chainSlots = slots;
+}
+
+/** Begins a list of segments. */
+export function beginSegments(segments: u32): void {
+  chainBytes = 0;
+  segmentsEnd = segments;
+}
+
+/**
+ * Appends a buffer, translated, to the list of segments.
+ *
+ * @param port Address of the port's record.
+ * @param address Guest address.
+ * @param length Bytes; zero is refused, a chain of nothing would never end.
+ * @param isCut Whether a buffer beyond the limit is cut there (receive) or refused (transmit).
+ * @param limit Bytes of the whole chain.
+ * @param roof Where the list must end.
+ * @returns Whether the buffer keeps the rules.
+ */
+export function appendBuffer(
+  port: u32,
+  address: u64,
+  length: u64,
+  isCut: bool,
+  limit: u32,
+  roof: u32,
+): bool {
+  let left = length;
+  if (left > <u64> (limit - chainBytes)) {
+    if (!isCut) return false;
+    left = <u64> (limit - chainBytes);
+  }
+  // The end may not wrap: the rest would go on at address 0.
+  if (left === 0 || address + (left - 1) < address) return false;
+  chainBytes += <u32> left;
+  let from = address;
+  let end = segmentsEnd;
+  while (left > 0) {
+    const local = translate(port, from, left);
+    if (local === 0 || end >= roof) return false;
+    store<u64>(end + SEGMENT_LOCAL, local);
+    store<u32>(end + SEGMENT_LENGTH, <u32> contiguous);
+    end += SEGMENT_BYTES;
+    from += contiguous;
+    left -= contiguous;
+  }
+  segmentsEnd = end;
+  return true;
+}
 
 /**
  * Takes the usual chain, one direct descriptor whose buffer lies in one region, without a walk.
@@ -109,14 +176,13 @@ export function walk(
   let isIndirect = false;
   let index = head;
   let hops: u32 = 0;
-  let total: u64 = 0;
-  let end = segments;
+  beginSegments(segments);
 
   while (true) {
     const at = table + (<u64> index << DESC_SHIFT);
     const address = isCopied ? load<u64>(<u32> at) : guest.load64(at);
     const rest = isCopied ? load<u64>(<u32> at + 8) : guest.load64(at + 8);
-    let length = <u64> <u32> rest;
+    const length = <u64> <u32> rest;
     const flags = <u32> (rest >> 32) & 0xffff;
 
     if (flags & DESC_F_INDIRECT) {
@@ -144,38 +210,19 @@ export function walk(
     }
 
     if ((flags & DESC_F_WRITE) !== direction) return false;
-    if (length === 0) return false;
-    if (total + length > limit) {
-      if (direction === READABLE) return false;
-      length = limit - total;
-    }
-    // The end may not wrap: the rest would go on at address 0.
-    if (address + (length - 1) < address) return false;
-    total += length;
-    let from = address;
-    while (length > 0) {
-      const local = translate(port, from, length);
-      if (local === 0 || end >= roof) return false;
-      store<u64>(end + SEGMENT_LOCAL, local);
-      store<u32>(end + SEGMENT_LENGTH, <u32> contiguous);
-      end += SEGMENT_BYTES;
-      from += contiguous;
-      length -= contiguous;
-    }
-
-    if ((flags & DESC_F_NEXT) === 0) break;
-    if (direction === WRITABLE && total === limit) break;
+    if (!appendBuffer(port, address, length, direction === WRITABLE, limit, roof)) return false;
+    // What a receive chain has beyond the frame is not looked at.
+    if ((flags & DESC_F_NEXT) === 0) return true;
+    if (direction === WRITABLE && chainBytes === limit) return true;
     index = <u32> (rest >> 48);
     if (index >= tableSize) return false;
     hops++;
     if (hops >= tableSize) return false;
   }
-  chainBytes = <u32> total;
-  segmentsEnd = end;
-  return true;
 }
 
-function copyTable(to: u32, port: u32, address: u64, length: u32): bool {
+/** Makes a private copy of an indirect table that straddles regions. */
+export function copyTable(to: u32, port: u32, address: u64, length: u32): bool {
   let done: u32 = 0;
   while (done < length) {
     const local = translate(port, address + done, length - done);

@@ -18,6 +18,8 @@ export declare function load16(address: u64): u32;
 export declare function store16(address: u64, value: u32): void;
 /** Reads 32 bits. */
 export declare function load32(address: u64): u32;
+/** Writes 32 bits. */
+export declare function store32(address: u64, value: u32): void;
 /** Reads 64 bits. */
 export declare function load64(address: u64): u64;
 /** Writes 64 bits. */

@@ -14,6 +14,8 @@
     (i32.store16 $guest align=1 (local.get $address) (local.get $value)))
   (func (export "load32") (param $address i64) (result i32)
     (i32.load $guest align=1 (local.get $address)))
+  (func (export "store32") (param $address i64) (param $value i32)
+    (i32.store $guest align=1 (local.get $address) (local.get $value)))
   (func (export "load64") (param $address i64) (result i64)
     (i64.load $guest align=1 (local.get $address)))
   (func (export "store64") (param $address i64) (param $value i64)

@@ -3,7 +3,7 @@
  */
 import { RING_F_STARTED, RING_FAULT, RING_FLAGS } from "../state_layout.ts";
 import { portAt, portOfRing, ringAt } from "./records.ts";
-import { availableCount, refuseKicks, wantKicks } from "./split_ring.ts";
+import { EMPTY, look, refuseKicks, wantKicks } from "./virtqueue.ts";
 
 function isUsable(r: u32): bool {
   return (atomic.load<u32>(r + RING_FLAGS) & RING_F_STARTED) !== 0 &&
@@ -22,8 +22,9 @@ function isUsable(r: u32): bool {
 export function arm(ring: u32): bool {
   const r = ringAt(ring);
   if (!isUsable(r)) return false;
-  wantKicks(portAt(portOfRing(ring)), r);
-  return availableCount(r) !== 0;
+  const p = portAt(portOfRing(ring));
+  wantKicks(p, r);
+  return look(p, r) !== EMPTY;
 }
 
 /**

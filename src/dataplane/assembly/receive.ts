@@ -10,24 +10,26 @@ import {
   BURST,
   C_CALLS,
   C_DROP_BAD_CHAIN,
-  C_DROP_BAD_OFFLOAD,
   C_DROP_DISABLED,
   C_DROP_RUNT,
   C_RECEIVED_BYTES,
   C_RECEIVED_FRAMES,
   FAULT_AVAIL_INDEX,
-  FAULT_HEAD,
+  FAULT_CHAIN,
   FRAME_BYTES,
   FRAME_DROP,
-  FRAME_HEAD,
+  FRAME_FLOW,
   FRAME_HEADER,
+  FRAME_HEADERS,
   FRAME_LENGTH,
   FRAME_SEGMENT_COUNT,
   FRAME_SEGMENTS,
   FRAME_SNAPSHOT,
   MAX_FRAME_BYTES,
   MAX_REGIONS,
+  MAX_RING_SIZE,
   MAX_SEGMENTS,
+  MAX_SNAPSHOT_BYTES,
   MIN_FRAME_BYTES,
   PORT_HEADER_BYTES,
   RING_F_ENABLED,
@@ -35,20 +37,36 @@ import {
   RING_FAULT,
   RING_FLAGS,
   RING_NEXT_AVAIL,
-  RING_SIZE,
   SEGMENT_BYTES,
   SEGMENT_LENGTH,
   SEGMENT_LOCAL,
   SNAPSHOT_BYTES,
+  USED_ID,
+  USED_LENGTH,
+  USED_SLOTS,
   W_FRAMES,
+  W_HEADERS,
   W_SEGMENTS,
   W_TAKEN,
 } from "../state_layout.ts";
-import { chainBytes, READABLE, segmentsEnd, takeSingle, walk } from "./chain.ts";
+import {
+  BROKEN,
+  chainBytes,
+  chainId,
+  chainSlots,
+  NONE,
+  READABLE,
+  segmentsEnd,
+  SOUND,
+} from "./chain.ts";
 import { forward } from "./forward.ts";
 import * as guest from "./guest.ts";
+import { checkClaims } from "./offload.ts";
 import { breakRing, copyToState, count, portAt, portOfRing, ringAt, workerAt } from "./records.ts";
-import { availableCount, availableHead, publishUsed, writeUsed } from "./split_ring.ts";
+import { advance, CORRUPT, EMPTY, look, publishUsed, take } from "./virtqueue.ts";
+
+/** Segments that one chain can take: one per descriptor, and one more per region border. */
+const CHAIN_ROOM: u32 = (MAX_RING_SIZE + MAX_REGIONS) * SEGMENT_BYTES;
 
 /**
  * Takes up to 64 chains, decides where their frames go and leaves that in the Worker's scratch.
@@ -64,20 +82,16 @@ export function receive(worker: u32, ring: u32): u32 {
   const r = ringAt(ring);
   const flags = atomic.load<u32>(r + RING_FLAGS);
   if ((flags & RING_F_STARTED) === 0 || load<u32>(r + RING_FAULT) !== 0) return 0;
-  const available = availableCount(r);
-  if (available === 0) return 0;
-  if (available > load<u32>(r + RING_SIZE)) {
+  const port = portOfRing(ring);
+  const p = portAt(port);
+  const found = look(p, r);
+  if (found === EMPTY) return 0;
+  if (found === CORRUPT) {
     breakRing(worker, ring, FAULT_AVAIL_INDEX);
     return 0;
   }
   const w = workerAt(worker);
-  const heads = min<u32>(available, BURST);
-  if (!takeHeads(w, r, heads)) {
-    breakRing(worker, ring, FAULT_HEAD);
-    return 0;
-  }
-  const p = portAt(portOfRing(ring));
-  const taken = takeChains(w, p, r, heads);
+  const taken = takeChains(worker, w, p, ring, r);
   if (flags & RING_F_ENABLED) {
     takeHeaders(w, p, taken);
   } else {
@@ -86,10 +100,9 @@ export function receive(worker: u32, ring: u32): u32 {
       store<u32>(w + W_FRAMES + i * FRAME_BYTES + FRAME_DROP, C_DROP_DISABLED);
     }
   }
-  store<u32>(r + RING_NEXT_AVAIL, (load<u32>(r + RING_NEXT_AVAIL) + taken) & 0xffff);
   store<u32>(w + W_TAKEN, taken);
-  countReceived(worker, portOfRing(ring), w, taken);
-  forward(worker, portOfRing(ring), taken);
+  countReceived(worker, port, w, taken);
+  forward(worker, port, taken);
   return taken;
 }
 
@@ -103,43 +116,35 @@ export function receive(worker: u32, ring: u32): u32 {
  * @returns Whether the guest must be called.
  */
 export function complete(worker: u32, ring: u32): bool {
-  const r = ringAt(ring);
   const w = workerAt(worker);
-  const taken = load<u32>(w + W_TAKEN);
-  for (let i: u32 = 0; i < taken; i++) {
-    // VIRTIO 1.2, 5.1.6.2: the device writes nothing into a transmit chain, so the length is 0.
-    writeUsed(r, i, load<u32>(w + W_FRAMES + i * FRAME_BYTES + FRAME_HEAD), 0);
-  }
   const port = portOfRing(ring);
-  const mustCall = publishUsed(portAt(port), r, taken);
+  // VIRTIO 1.2, 5.1.6.2: the device writes nothing into a transmit chain, so the length is 0.
+  const taken = load<u32>(w + W_TAKEN);
+  const mustCall = publishUsed(portAt(port), ringAt(ring), w + W_FRAMES, taken, FRAME_BYTES);
   if (mustCall) count(worker, port, C_CALLS, 1);
   return mustCall;
 }
 
-function takeHeads(w: u32, r: u32, heads: u32): bool {
-  const size = load<u32>(r + RING_SIZE);
-  for (let i: u32 = 0; i < heads; i++) {
-    const head = availableHead(r, i);
-    if (head >= size) return false;
-    store<u32>(w + W_FRAMES + i * FRAME_BYTES + FRAME_HEAD, head);
-  }
-  return true;
-}
-
 // Stops early when the segments of a further chain might not fit; the rest waits for the next turn.
-function takeChains(w: u32, p: u32, r: u32, heads: u32): u32 {
+function takeChains(worker: u32, w: u32, p: u32, ring: u32, r: u32): u32 {
   const limit = load<u32>(p + PORT_HEADER_BYTES) + MAX_FRAME_BYTES;
   const roof = w + W_SEGMENTS + MAX_SEGMENTS * SEGMENT_BYTES;
-  const room = (load<u32>(r + RING_SIZE) + MAX_REGIONS) * SEGMENT_BYTES;
   let segments = w + W_SEGMENTS;
-  for (let i: u32 = 0; i < heads; i++) {
-    if (roof - segments < room) return i;
-    const f = w + W_FRAMES + i * FRAME_BYTES;
-    const head = load<u32>(f + FRAME_HEAD);
-    if (
-      takeSingle(p, r, head, READABLE, limit, segments) ||
-      walk(w, p, r, head, READABLE, limit, segments, roof)
-    ) {
+  let position = load<u32>(r + RING_NEXT_AVAIL);
+  let taken: u32 = 0;
+  for (; taken < <u32> BURST && roof - segments >= <u32> CHAIN_ROOM; taken++) {
+    const outcome = take(w, p, r, position, READABLE, limit, segments, roof);
+    if (outcome === NONE) break;
+    if (outcome === BROKEN) {
+      breakRing(worker, ring, FAULT_CHAIN);
+      break;
+    }
+    const f = w + W_FRAMES + taken * FRAME_BYTES;
+    store<u32>(f + USED_ID, chainId);
+    store<u32>(f + USED_LENGTH, 0);
+    store<u32>(f + USED_SLOTS, chainSlots);
+    position = advance(p, r, position, chainSlots);
+    if (outcome === SOUND) {
       store<u32>(f + FRAME_DROP, 0);
       store<u32>(f + FRAME_LENGTH, chainBytes);
       store<u32>(f + FRAME_SEGMENTS, segments);
@@ -149,7 +154,8 @@ function takeChains(w: u32, p: u32, r: u32, heads: u32): u32 {
       store<u32>(f + FRAME_DROP, C_DROP_BAD_CHAIN);
     }
   }
-  return heads;
+  store<u32>(r + RING_NEXT_AVAIL, position);
+  return taken;
 }
 
 function takeHeaders(w: u32, p: u32, taken: u32): void {
@@ -164,13 +170,25 @@ function takeHeaders(w: u32, p: u32, taken: u32): void {
       continue;
     }
     store<u32>(f + FRAME_LENGTH, length);
+    store<u32>(f + FRAME_HEADERS, 0);
+    store<u32>(f + FRAME_FLOW, 0);
     takeHeader(f, headerBytes, min<u32>(length, SNAPSHOT_BYTES));
-    // VIRTIO 1.2, 5.1.6.2.1: neither NEEDS_CSUM nor a GSO type without the feature for it.
-    // Flags that the device does not recognise are ignored (5.1.6.2.2).
-    if ((load<u16>(f + FRAME_HEADER) & 0xff01) !== 0) {
-      store<u32>(f + FRAME_DROP, C_DROP_BAD_OFFLOAD);
-    }
+    // Flags and GSO type: zero for a plain frame, and then nothing else of the header counts.
+    if (load<u16>(f + FRAME_HEADER) !== 0) takeOffload(w, p, f, i);
   }
+}
+
+// A frame with an offload: its claims are checked, and more of it is read, because a receiver that
+// lacks the offload gets other headers.
+function takeOffload(w: u32, p: u32, f: u32, i: u32): void {
+  const drop = checkClaims(p, f);
+  store<u32>(f + FRAME_DROP, drop);
+  if (drop !== 0 || load<u8>(f + FRAME_HEADER) === 0) return;
+  const headers = w + W_HEADERS + i * MAX_SNAPSHOT_BYTES;
+  const known = min<u32>(load<u32>(f + FRAME_LENGTH), MAX_SNAPSHOT_BYTES);
+  memory.copy(headers, f + FRAME_SNAPSHOT, SNAPSHOT_BYTES);
+  if (known > <u32> SNAPSHOT_BYTES) gather(f, headers + SNAPSHOT_BYTES, known - SNAPSHOT_BYTES);
+  store<u32>(f + FRAME_HEADERS, headers);
 }
 
 // The usual chain has header and first bytes in its first segment: five loads. Reading up to
@@ -181,8 +199,8 @@ function takeHeader(f: u32, headerBytes: u32, snapshotBytes: u32): void {
   const length = load<u32>(segment + SEGMENT_LENGTH);
   const wanted = headerBytes + snapshotBytes;
   if (length < wanted) {
-    gather(f, FRAME_HEADER, headerBytes);
-    gather(f, FRAME_SNAPSHOT, snapshotBytes);
+    gather(f, f + FRAME_HEADER, headerBytes);
+    gather(f, f + FRAME_SNAPSHOT, snapshotBytes);
     return;
   }
   const from = load<u64>(segment + SEGMENT_LOCAL);
@@ -198,11 +216,10 @@ function takeHeader(f: u32, headerBytes: u32, snapshotBytes: u32): void {
   store<u32>(segment + SEGMENT_LENGTH, length - wanted);
 }
 
-// Copies the next `length` bytes of the chain into the frame record and takes them off its segments.
-function gather(f: u32, at: u32, length: u32): void {
+// Copies the next `length` bytes of the chain into state memory and takes them off its segments.
+function gather(f: u32, to: u32, length: u32): void {
   let segment = load<u32>(f + FRAME_SEGMENTS);
   let segments = load<u32>(f + FRAME_SEGMENT_COUNT);
-  let to = f + at;
   while (length > 0) {
     const local = load<u64>(segment + SEGMENT_LOCAL);
     const there = load<u32>(segment + SEGMENT_LENGTH);

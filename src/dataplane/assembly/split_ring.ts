@@ -17,6 +17,7 @@ import {
   RING_SIZE,
   RING_USED,
 } from "../state_layout.ts";
+import { BROKEN, NONE, setChain, SOUND, takeSingle, UNSOUND, walk } from "./chain.ts";
 import * as guest from "./guest.ts";
 
 /** Offset of `idx` in both rings. */
@@ -28,47 +29,82 @@ const AVAIL_F_NO_INTERRUPT: u32 = 1;
 /** VIRTQ_USED_F_NO_NOTIFY (VIRTIO 1.2, 2.7.8). */
 const USED_F_NO_NOTIFY: u32 = 1;
 
+/** Where the chains that may be taken end; set by {@linkcode look}. */
+let end: u32 = 0;
+
 /**
- * How many chains the guest made available that were not taken yet.
+ * Looks which chains the guest made available.
  *
  * @param ring Address of the ring's record.
  * @returns 0 to 65535; more than the ring's size means that the index is corrupt.
  */
-export function availableCount(ring: u32): u32 {
+export function look(ring: u32): u32 {
   // Acquire: the entries and descriptors read after this are those the guest published before it.
-  const index = guest.loadAtomic16(load<u64>(ring + RING_AVAIL) + INDEX);
-  return (index - load<u32>(ring + RING_NEXT_AVAIL)) & 0xffff;
-}
-
-/** The head in the available ring, `ahead` entries after the next one to take. Not checked. */
-export function availableHead(ring: u32, ahead: u32): u32 {
-  const slot = (load<u32>(ring + RING_NEXT_AVAIL) + ahead) & (load<u32>(ring + RING_SIZE) - 1);
-  return guest.load16(load<u64>(ring + RING_AVAIL) + ENTRIES + (<u64> slot << 1));
-}
-
-/** Writes one used element, `ahead` entries after the last published one. */
-export function writeUsed(ring: u32, ahead: u32, head: u32, length: u32): void {
-  const slot = (load<u32>(ring + RING_NEXT_USED) + ahead) & (load<u32>(ring + RING_SIZE) - 1);
-  const at = load<u64>(ring + RING_USED) + ENTRIES + (<u64> slot << 3);
-  guest.store64(at, <u64> head | <u64> length << 32);
+  end = guest.loadAtomic16(load<u64>(ring + RING_AVAIL) + INDEX);
+  return (end - load<u32>(ring + RING_NEXT_AVAIL)) & 0xffff;
 }
 
 /**
- * Publishes used elements that were written before.
+ * Takes the chain at a position.
  *
- * @param port Address of the port's record.
- * @param ring Address of the ring's record.
+ * Runs on a poll Worker; does not allocate. After SOUND and UNSOUND `chainId` and `chainSlots` are set.
+ *
+ * @param w Address of the Worker's record.
+ * @param p Address of the port's record.
+ * @param r Address of the ring's record; {@linkcode look} was called.
+ * @param position An index between the next one to take and the end that was seen.
+ * @param direction READABLE or WRITABLE.
+ * @param limit Bytes, as for `walk`.
+ * @param segments Where to append the chain's buffers.
+ * @param roof Where that list must end.
+ * @returns NONE, SOUND, UNSOUND or BROKEN.
+ */
+export function take(
+  w: u32,
+  p: u32,
+  r: u32,
+  position: u32,
+  direction: u32,
+  limit: u32,
+  segments: u32,
+  roof: u32,
+): u32 {
+  if (position === end) return NONE;
+  const size = load<u32>(r + RING_SIZE);
+  const slot = position & (size - 1);
+  const head = guest.load16(load<u64>(r + RING_AVAIL) + ENTRIES + (<u64> slot << 1));
+  if (head >= size) return BROKEN;
+  setChain(head, 1);
+  const isSound = takeSingle(p, r, head, direction, limit, segments) ||
+    walk(w, p, r, head, direction, limit, segments, roof);
+  return isSound ? SOUND : UNSOUND;
+}
+
+/**
+ * Publishes used elements.
+ *
+ * @param p Address of the port's record.
+ * @param r Address of the ring's record.
+ * @param elements Address of the first element (USED_*).
  * @param amount How many, at least 1.
+ * @param stride Bytes from one to the next.
  * @returns Whether the guest must be called.
  */
-export function publishUsed(port: u32, ring: u32, amount: u32): bool {
-  const old = load<u32>(ring + RING_NEXT_USED);
+export function publishUsed(p: u32, r: u32, elements: u32, amount: u32, stride: u32): bool {
+  const used = load<u64>(r + RING_USED);
+  const mask = load<u32>(r + RING_SIZE) - 1;
+  const old = load<u32>(r + RING_NEXT_USED);
+  for (let i: u32 = 0; i < amount; i++) {
+    const slot = (old + i) & mask;
+    // Identifier and length, in this order in the scratch and in the ring (2.7.8).
+    guest.store64(used + ENTRIES + (<u64> slot << 3), load<u64>(elements + i * stride));
+  }
   const next = (old + amount) & 0xffff;
-  store<u32>(ring + RING_NEXT_USED, next);
+  store<u32>(r + RING_NEXT_USED, next);
   // Release for the elements and frames before it, and a full fence before the guest's wish to be
   // called is read below: without it both sides can miss each other (2.7.10).
-  guest.storeAtomic16(load<u64>(ring + RING_USED) + INDEX, next);
-  return mustCall(port, ring, next);
+  guest.storeAtomic16(used + INDEX, next);
+  return mustCall(p, r, next);
 }
 
 // VIRTIO 1.2, 2.7.7.2 and 2.7.10: with the event index the flags are ignored.

@@ -6,6 +6,8 @@
 
 /** Copies bytes from the sending guest to the receiving one. */
 export declare function copy(to: u64, from: u64, length: u64): void;
+/** Reads 8 bits of the sending guest. */
+export declare function load8(address: u64): u32;
 /** Reads 128 bits of the sending guest. */
 export declare function load128(address: u64): v128;
 /** Writes 128 bits to the receiving guest. */

@@ -6,6 +6,8 @@
   (func (export "copy") (param $to i64) (param $from i64) (param $length i64)
     (memory.copy $destination $source
       (local.get $to) (local.get $from) (local.get $length)))
+  (func (export "load8") (param $address i64) (result i32)
+    (i32.load8_u $source (local.get $address)))
   (func (export "load128") (param $address i64) (result v128)
     (v128.load $source align=1 (local.get $address)))
   (func (export "store128") (param $address i64) (param $value v128)

@@ -10,6 +10,7 @@ const noDrops: Record<DropReason, number> = {
   "runt": 0,
   "bad chain": 0,
   "bad offload": 0,
+  "cannot be segmented": 0,
   "queue disabled": 0,
   "same port": 0,
 };
@@ -26,6 +27,8 @@ const zero: PortCounters = {
   ringFaults: 0,
   badReceiveChains: 0,
   calls: 0,
+  segmented: 0,
+  checksummed: 0,
   drops: noDrops,
 };
 
