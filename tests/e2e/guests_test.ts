@@ -9,6 +9,7 @@
 import { ok, strictEqual } from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { Guest, missingForGuests } from "../support/guest/guest.ts";
+import { iperf, transferFile } from "../support/guest/traffic.ts";
 import { Labswitch } from "../support/labswitch.ts";
 import { testWith } from "../support/test_with.ts";
 
@@ -38,12 +39,12 @@ testWith(missingForGuests, "Guests talk, reboot, die and come back on one bridge
     await t.step("Guests reach each other with TCP in both directions", async () => {
       await vm2!.must("iperf3 --server --daemon");
       for (const direction of ["", "--reverse"]) {
-        const mbps = await iperf(vm1!, vm2!, direction);
+        const mbps = await iperf(vm1!, vm2!.ip, IPERF_SECONDS, direction);
         console.log(`iperf3 ${direction || "forward"}: ${mbps.toFixed(0)} Mbit/s`);
         ok(mbps > 0);
       }
     });
-    await t.step("Guests exchange a 64 MiB file unharmed", () => transferFile(vm1!, vm2!));
+    await t.step("Guests exchange a 64 MiB file unharmed", () => transferFile(vm1!, vm2!, 64));
     await t.step("Guests see broadcasts but not what is meant for others", async () => {
       for (const guest of [vm1, vm2, vm3]) {
         // Neighbour discovery sends to groups at times of its own.
@@ -100,22 +101,4 @@ testWith(missingForGuests, "labswitch explains memory that is not shared", async
 async function pingBothWays(a: Guest, b: Guest): Promise<void> {
   strictEqual(await a.ping(b.ip, PINGS), PINGS);
   strictEqual(await b.ping(a.ip, PINGS), PINGS);
-}
-
-/** Megabits per second that the receiving side counted. */
-async function iperf(client: Guest, server: Guest, direction: string): Promise<number> {
-  const command = `iperf3 --client ${server.ip} --time ${IPERF_SECONDS} --json ${direction}`;
-  const text = await client.must(command, (IPERF_SECONDS + 20) * 1000);
-  return JSON.parse(text).end.sum_received.bits_per_second / 1e6;
-}
-
-async function transferFile(from: Guest, to: Guest): Promise<void> {
-  const SLOW_MS = 120_000;
-  await from.must("dd if=/dev/urandom of=/tmp/file bs=1M count=64 2>/dev/null", SLOW_MS);
-  const sum = await from.must("sha256sum </tmp/file", SLOW_MS);
-  await from.must("httpd -p 8000 -h /tmp");
-  await to.must(`wget -q -O /tmp/copy http://${from.ip}:8000/file`, SLOW_MS);
-  strictEqual(await to.must("sha256sum </tmp/copy", SLOW_MS), sum);
-  await from.must("killall httpd; rm /tmp/file");
-  await to.must("rm /tmp/copy");
 }

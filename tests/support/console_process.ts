@@ -195,12 +195,19 @@ export class ConsoleProcess implements AsyncDisposable {
  *
  * @param program Name or path of the program.
  * @param args Its arguments.
+ * @param options The folder that it works in; ours unless given.
  * @returns Its standard output.
  * @throws {Error} If it exits with anything but 0; the message holds its standard error.
  */
-export async function runToEnd(program: string, args: readonly string[]): Promise<string> {
-  const { success, code, stdout, stderr } = await new Deno.Command(program, { args: [...args] })
-    .output();
+export async function runToEnd(
+  program: string,
+  args: readonly string[],
+  options: Pick<ConsoleProcessOptions, "folder"> = {},
+): Promise<string> {
+  const { success, code, stdout, stderr } = await new Deno.Command(program, {
+    args: [...args],
+    ...(options.folder !== undefined && { cwd: options.folder }),
+  }).output();
   if (!success) {
     const reason = new TextDecoder().decode(stderr).trim();
     throw new Error(`Cannot run ${program} ${args.join(" ")}: exit code ${code}: ${reason}`);

@@ -4,12 +4,15 @@
  * @module
  */
 
+import { unpackBackportedQemu } from "./guest/qemu.ts";
+
 /** What is used, and what for. */
 const PACKAGES: readonly string[] = [
   "qemu-system-x86", // guests
   "linux-image-cloud-amd64", // their kernel and its network driver
   "busybox-static", // their programs
   "iperf3",
+  "ethtool",
   "dpdk-dev", // testpmd
   "gcc", // the C headers' own sizes and offsets
   "libc6-dev",
@@ -26,7 +29,7 @@ export async function installPackages(): Promise<void> {
     console.log("This is not Debian: tests that need QEMU, DPDK or a C compiler may be skipped.");
     return;
   }
-  if (missing.length === 0) return;
+  if (missing.length === 0) return await unpackBackportedQemu();
   const install = ["install", "--yes", "--no-install-recommends", ...missing];
   if (Deno.uid() !== 0) {
     console.log("Some tests will be skipped. To run them all, install what they use:");
@@ -36,6 +39,7 @@ export async function installPackages(): Promise<void> {
   console.log(`Installing ${missing.join(", ")}`);
   await aptGet(["update"]);
   await aptGet(install);
+  await unpackBackportedQemu();
 }
 
 /** The packages that are not installed; null when there is no dpkg. */

@@ -6,13 +6,12 @@
 import { join } from "node:path";
 import process from "node:process";
 import type { PortConfig } from "../../../config/topology.ts";
-import { OLDEST_QEMU, qemuArguments } from "../../../src/cli/qemu_args.ts";
+import { qemuArguments, type QemuVersion } from "../../../src/cli/qemu_args.ts";
 import { ConsoleProcess, findProgram } from "../console_process.ts";
 import { buildGuestSystem, type GuestSystem, installedKernel } from "./initramfs.ts";
+import { installedQemu, type Qemu } from "./qemu.ts";
 import { Qmp } from "./qmp.ts";
 
-/** QEMU's program on this machine. */
-export const QEMU = `qemu-system-${Deno.build.arch}`;
 /** Chooses the accelerator: `kvm` where the machine can, `tcg` anywhere. */
 const ACCELERATOR = process.env["LABSWITCH_TEST_ACCEL"] ?? "tcg";
 const MEMORY_MEBIBYTES = 256;
@@ -26,7 +25,8 @@ let system: Promise<GuestSystem> | null = null;
 /** Says what is missing to start guests here; `undefined` if nothing is. */
 export function missingForGuests(): string | undefined {
   if (installedKernel() === undefined) return "a cloud kernel";
-  return [QEMU, "/bin/busybox", "iperf3", "ldd"].find((name) => findProgram(name) === undefined);
+  const programs = [`qemu-system-${Deno.build.arch}`, "/bin/busybox", "iperf3", "ethtool", "ldd"];
+  return programs.find((name) => findProgram(name) === undefined);
 }
 
 /** How a guest is started. */
@@ -41,6 +41,10 @@ export interface GuestOptions {
   readonly address: string;
   /** Further properties of its network device, like `mrg_rxbuf=off`. */
   readonly device?: string;
+  /** The QEMU that runs it; the installed one unless given. */
+  readonly qemu?: Qemu;
+  /** Processors; one unless given. */
+  readonly processors?: number;
   /** Whether its memory is shared, as vhost-user needs it; true unless told otherwise. */
   readonly isMemoryShared?: boolean;
 }
@@ -57,12 +61,15 @@ export interface GuestOutput {
 export class Guest implements AsyncDisposable {
   /** Its address without the prefix. */
   readonly ip: string;
+  /** Its IPv6 address, made of the last number of the other one. */
+  readonly ip6: string;
   readonly #console: ConsoleProcess;
   readonly #control: string;
   #read = 0;
 
   private constructor(options: GuestOptions, console: ConsoleProcess, control: string) {
     this.ip = options.address.replace(/\/.*/, "");
+    this.ip6 = `fd00::${this.ip.slice(this.ip.lastIndexOf(".") + 1)}`;
     this.#console = console;
     this.#control = control;
   }
@@ -74,8 +81,8 @@ export class Guest implements AsyncDisposable {
    * @throws {Error} When it does not boot; the message holds its console.
    */
   static async start(options: GuestOptions): Promise<Guest> {
-    const args = await qemuCommand(options);
-    const console = new ConsoleProcess(QEMU, args);
+    const { program, args } = await qemuCommand(options);
+    const console = new ConsoleProcess(program, args);
     const guest = new Guest(options, console, controlSocket(options));
     try {
       await guest.awaitBoot();
@@ -164,22 +171,29 @@ export class Guest implements AsyncDisposable {
  * @param options How the guest is started.
  * @throws {Error} When a package is missing.
  */
-export async function qemuCommand(options: GuestOptions): Promise<string[]> {
+export async function qemuCommand(
+  options: GuestOptions,
+): Promise<{ readonly program: string; readonly args: string[] }> {
   system ??= buildGuestSystem();
   const { kernel, initramfs } = await system;
+  const qemu = options.qemu ?? await installedQemu();
+  if (qemu === undefined) throw new Error("Cannot start a guest: QEMU is not installed");
   const initrd = join(options.folder, `${options.port.name}.cpio`);
   await Deno.writeFile(initrd, initramfs);
   const parameters = [
     ...["console=ttyS0", "quiet", "panic=-1", `address=${options.address}`],
     ...options.isInteractive ? ["interactive"] : [],
   ];
-  return [
-    ...networkArguments(options),
+  const args = [
+    ...qemu.options,
+    ...networkArguments(options, qemu.version),
+    ...["-smp", `${options.processors ?? 1}`],
     ...["-accel", ACCELERATOR, "-nodefaults", "-no-user-config", "-display", "none"],
     ...["-serial", options.isInteractive ? "mon:stdio" : "stdio"],
     ...["-qmp", `unix:${controlSocket(options)},server=on,wait=off`],
     ...["-kernel", kernel, "-initrd", initrd, "-append", parameters.join(" ")],
   ];
+  return { program: qemu.program, args };
 }
 
 function controlSocket({ folder, port }: GuestOptions): string {
@@ -187,9 +201,12 @@ function controlSocket({ folder, port }: GuestOptions): string {
 }
 
 // What `labswitch qemu-args` prints. The boot ROM only costs time.
-function networkArguments({ port, device, isMemoryShared = true }: GuestOptions): string[] {
+function networkArguments(
+  { port, device, isMemoryShared = true }: GuestOptions,
+  version: QemuVersion,
+): string[] {
   const isEmulated = ACCELERATOR === "tcg";
-  const args = qemuArguments(port, MEMORY_MEBIBYTES, OLDEST_QEMU, isEmulated)
+  const args = qemuArguments(port, MEMORY_MEBIBYTES, version, isEmulated)
     .map((arg) => isMemoryShared ? arg : arg.replace(/-memfd(.*),share=on/, "-ram$1"));
   const at = args.indexOf("-device") + 1;
   args[at] = [args[at]!, "romfile=", device].filter((part) => part !== undefined).join(",");

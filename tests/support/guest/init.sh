@@ -10,8 +10,11 @@ mount -t tmpfs tmp /tmp
 while read -r module; do insmod "/modules/$module"; done </modules/order
 ip link set lo up
 address=$(sed -n 's/.*address=\([^ ]*\).*/\1/p' /proc/cmdline)
+number=${address##*.}
 ip address add "$address" dev eth0
+echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
 ip link set eth0 up
+ip -6 address add "fd00::${number%/*}/64" dev eth0
 if grep -q interactive /proc/cmdline; then
   echo "This guest is $address."
   setsid cttyhack sh

@@ -20,7 +20,8 @@ const MODULES = [
 ] as const;
 
 const BUSYBOX = "/bin/busybox";
-const IPERF3 = "/usr/bin/iperf3";
+/** Programs that need libraries. */
+const PROGRAMS = ["/usr/bin/iperf3", "/usr/sbin/ethtool"];
 /** Where the kernels are that Debian's linux-image packages install. */
 const KERNEL = /^vmlinuz-(.*-cloud-.*)$/;
 
@@ -62,7 +63,7 @@ export async function buildGuestSystem(): Promise<GuestSystem> {
     { path: "bin/busybox", data: await Deno.readFile(BUSYBOX) },
     { path: "modules/order", data: new TextEncoder().encode(order) },
     ...modules,
-    ...await withLibraries(IPERF3),
+    ...await withLibraries(PROGRAMS),
   ];
   return {
     kernel: `/boot/vmlinuz-${version}`,
@@ -74,11 +75,11 @@ function baseName(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-// The program, and every library that the dynamic linker would load for it, at the same paths.
-async function withLibraries(program: string): Promise<ArchiveFile[]> {
-  const listed = await runToEnd("ldd", [program]);
+// The programs, and every library that the dynamic linker would load for them, at the same paths.
+async function withLibraries(programs: readonly string[]): Promise<ArchiveFile[]> {
+  const listed = await runToEnd("ldd", programs);
   const libraries = [...listed.matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path!);
-  return await Promise.all([program, ...libraries].map(async (path) => ({
+  return await Promise.all([...new Set([...programs, ...libraries])].map(async (path) => ({
     path: path.slice(1),
     data: await Deno.readFile(path),
   })));

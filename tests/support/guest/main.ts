@@ -7,7 +7,7 @@
  */
 import { Command } from "commander";
 import { loadTopology } from "../../../config/load.ts";
-import { missingForGuests, QEMU, qemuCommand } from "./guest.ts";
+import { missingForGuests, qemuCommand } from "./guest.ts";
 
 const program = new Command("guest")
   .description("Boot a small Linux guest on a port of a running switch; poweroff -f ends it.")
@@ -25,8 +25,8 @@ const program = new Command("guest")
 async function boot(options: Pick<Parameters<typeof qemuCommand>[0], "port" | "address">) {
   const folder = await Deno.makeTempDir({ prefix: "labswitch-guest-" });
   try {
-    const args = await qemuCommand({ folder, isInteractive: true, ...options });
-    const child = new Deno.Command(QEMU, { args }).spawn();
+    const { program, args } = await qemuCommand({ folder, isInteractive: true, ...options });
+    const child = new Deno.Command(program, { args }).spawn();
     // The guest's files must go, and the guest with whoever started it.
     for (const signal of ["SIGTERM", "SIGHUP"] as const) {
       Deno.addSignalListener(signal, () => child.kill("SIGTERM"));
