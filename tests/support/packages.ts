@@ -13,6 +13,8 @@ const PACKAGES: readonly string[] = [
   "busybox-static", // their programs
   "iperf3",
   "ethtool",
+  "dnsmasq-base", // what network boot asks for
+  "ipxe", // who asks
   "dpdk-dev", // testpmd
   "gcc", // the C headers' own sizes and offsets
   "libc6-dev",

@@ -15,6 +15,8 @@ import { Qmp } from "./qmp.ts";
 /** Chooses the accelerator: `kvm` where the machine can, `tcg` anywhere. */
 const ACCELERATOR = process.env["LABSWITCH_TEST_ACCEL"] ?? "tcg";
 const MEMORY_MEBIBYTES = 256;
+/** Room for memory that is plugged in later. */
+const MEMORY_SLOTS = ",slots=2,maxmem=1G";
 const BOOT_TIMEOUT_MS = 60_000;
 const COMMAND_TIMEOUT_MS = 30_000;
 /** A booted guest says this once per boot. */
@@ -25,7 +27,14 @@ let system: Promise<GuestSystem> | null = null;
 /** Says what is missing to start guests here; `undefined` if nothing is. */
 export function missingForGuests(): string | undefined {
   if (installedKernel() === undefined) return "a cloud kernel";
-  const programs = [`qemu-system-${Deno.build.arch}`, "/bin/busybox", "iperf3", "ethtool", "ldd"];
+  const programs = [
+    `qemu-system-${Deno.build.arch}`,
+    "/bin/busybox",
+    "iperf3",
+    "ethtool",
+    "dnsmasq",
+    "ldd",
+  ];
   return programs.find((name) => findProgram(name) === undefined);
 }
 
@@ -43,6 +52,8 @@ export interface GuestOptions {
   readonly device?: string;
   /** The QEMU that runs it; the installed one unless given. */
   readonly qemu?: Qemu;
+  /** Whether memory can be plugged into it while it runs. */
+  readonly hasMemorySlots?: boolean;
   /** Processors; one unless given. */
   readonly processors?: number;
   /** Whether its memory is shared, as vhost-user needs it; true unless told otherwise. */
@@ -202,12 +213,13 @@ function controlSocket({ folder, port }: GuestOptions): string {
 
 // What `labswitch qemu-args` prints. The boot ROM only costs time.
 function networkArguments(
-  { port, device, isMemoryShared = true }: GuestOptions,
+  { port, device, isMemoryShared = true, hasMemorySlots = false }: GuestOptions,
   version: QemuVersion,
 ): string[] {
   const isEmulated = ACCELERATOR === "tcg";
   const args = qemuArguments(port, MEMORY_MEBIBYTES, version, isEmulated)
     .map((arg) => isMemoryShared ? arg : arg.replace(/-memfd(.*),share=on/, "-ram$1"));
+  if (hasMemorySlots) args[args.indexOf("-m") + 1] += MEMORY_SLOTS;
   const at = args.indexOf("-device") + 1;
   args[at] = [args[at]!, "romfile=", device].filter((part) => part !== undefined).join(",");
   return args;

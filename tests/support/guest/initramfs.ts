@@ -21,7 +21,7 @@ const MODULES = [
 
 const BUSYBOX = "/bin/busybox";
 /** Programs that need libraries. */
-const PROGRAMS = ["/usr/bin/iperf3", "/usr/sbin/ethtool"];
+const PROGRAMS = ["/usr/bin/iperf3", "/usr/sbin/ethtool", "/usr/sbin/dnsmasq"];
 /** Where the kernels are that Debian's linux-image packages install. */
 const KERNEL = /^vmlinuz-(.*-cloud-.*)$/;
 
@@ -61,6 +61,9 @@ export async function buildGuestSystem(): Promise<GuestSystem> {
   const files: ArchiveFile[] = [
     { path: "init", data: await Deno.readFile(new URL("init.sh", import.meta.url)) },
     { path: "bin/busybox", data: await Deno.readFile(BUSYBOX) },
+    // Some programs look up whom they run as.
+    { path: "etc/passwd", data: new TextEncoder().encode("root:x:0:0::/:/bin/sh\n") },
+    { path: "etc/group", data: new TextEncoder().encode("root:x:0:\n") },
     { path: "modules/order", data: new TextEncoder().encode(order) },
     ...modules,
     ...await withLibraries(PROGRAMS),
