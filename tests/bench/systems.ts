@@ -54,7 +54,7 @@ export interface RunningSystem extends AsyncDisposable {
 /** One way to join two vhost-user ports. */
 export interface System {
   /** Short name, as given to `--only`. */
-  readonly name: "labswitch" | "ovs" | "io";
+  readonly name: "labswitch" | "ovs" | "ovs-tso" | "io";
   /** Name in tables. */
   readonly title: string;
   /** Whether the generator has to listen on the sockets, because the system connects. */
@@ -92,19 +92,23 @@ function labswitchAs(role: Role): System {
 }
 
 /** Open vSwitch with DPDK, one bridge that learns. */
-export const ovsDpdk: System = {
-  name: "ovs",
-  title: "OVS-DPDK",
-  generatorListens: true,
-  missing: missingForOvs,
-  async start({ folder, sockets, memory }) {
-    const ovs = await Ovs.start({ folder, sockets, memory, core: SWITCH_CORE });
-    return {
-      awaitLinks: () => ovs.awaitLinks(),
-      ...stoppedByDisposal(ovs),
-    };
-  },
-};
+export const ovsDpdk: System = ovsAs("ovs", "OVS-DPDK", false);
+
+/** The same with segmentation offload switched on, which needs a restart of Open vSwitch. */
+export const ovsDpdkTso: System = ovsAs("ovs-tso", "OVS-DPDK with TSO", true);
+
+function ovsAs(name: "ovs" | "ovs-tso", title: string, hasTso: boolean): System {
+  return {
+    ...{ name, title, generatorListens: true, missing: missingForOvs },
+    async start({ folder, sockets, memory }) {
+      const ovs = await Ovs.start({ folder, sockets, memory, core: SWITCH_CORE, hasTso });
+      return {
+        awaitLinks: () => ovs.awaitLinks(),
+        ...stoppedByDisposal(ovs),
+      };
+    },
+  };
+}
 
 /** testpmd's forwarder between two vhost ports: moves frames without looking at them. */
 export const testpmdIo: System = {

@@ -49,6 +49,8 @@ export interface OvsOptions {
   readonly memory: DpdkMemory;
   /** Core of the poll thread and of everything else. */
   readonly core: number;
+  /** Whether it offers segmentation to its ports (`userspace-tso-enable`), which it does not do by default. */
+  readonly hasTso?: boolean;
 }
 
 /**
@@ -124,7 +126,7 @@ export class Ovs implements AsyncDisposable {
   }
 
   async #configureDpdk(): Promise<void> {
-    const { core, memory } = this.#options;
+    const { core, memory, hasTso } = this.#options;
     // Huge pages are taken as needed; normal pages all at the start.
     const sizeMib = memory.kind === "huge-pages" ? START_MEMORY_MIB : NORMAL_PAGES_MEMORY_MIB;
     const extra = ["--no-pci", "--no-telemetry", ...memoryArguments(memory), "-m", String(sizeMib)];
@@ -132,6 +134,7 @@ export class Ovs implements AsyncDisposable {
       "--no-wait",
       ...["--", "init", "--", "set", "Open_vSwitch", "."],
       "other_config:dpdk-init=true",
+      `other_config:userspace-tso-enable=${hasTso === true}`,
       `other_config:pmd-cpu-mask=0x${(1 << core).toString(16)}`,
       `other_config:dpdk-extra="${extra.join(" ")}"`,
     );
