@@ -67,7 +67,7 @@ const scope = globalThis as unknown as Scope;
 
 scope.onmessage = ({ data }) => {
   try {
-    using nic = new Nic(data.socket);
+    using nic = Nic.connect(data.socket);
     scope.postMessage({ kind: "attached" });
     if (data.call === null) answer(nic, data);
     else call(nic, data, data.call);

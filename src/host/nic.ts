@@ -58,11 +58,22 @@ export class Nic implements Disposable {
    * Connects to a back-end and attaches.
    *
    * @param path The socket on which the back-end listens.
+   * @returns The interface; frames may flow.
    * @throws {OsError | RequestRefused | ProtocolError | Error} When that fails; nothing stays open.
    */
-  constructor(path: string) {
+  static connect(path: string): Nic {
+    return new Nic(connectUnix(path));
+  }
+
+  /**
+   * Attaches to a back-end that has connected.
+   *
+   * @param socket The connection; the interface owns it from now on.
+   * @throws {OsError | RequestRefused | ProtocolError | Error} When that fails; nothing stays open.
+   */
+  constructor(socket: Fd) {
     using stack = new DisposableStack();
-    this.#socket = stack.use(connectUnix(path));
+    this.#socket = stack.use(socket);
     this.#kicks = [stack.use(EventFd.create()), stack.use(EventFd.create())];
     this.#calls = [stack.use(EventFd.create()), stack.use(EventFd.create())];
     this.#epoll = stack.use(Epoll.create());
@@ -145,10 +156,12 @@ export class Nic implements Disposable {
    * Waits until a frame comes.
    *
    * @param timeoutMs How long at most.
+   * @returns Whether one is there.
    */
-  wait(timeoutMs: number): void {
+  wait(timeoutMs: number): boolean {
     if (!this.#receive.enableCalls()) this.#epoll.wait(timeoutMs);
     this.#receive.disableCalls();
+    return this.#receive.hasUsed;
   }
 
   /** Stops both rings, hangs up and closes every descriptor. */

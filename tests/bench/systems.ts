@@ -19,6 +19,7 @@ import type { DpdkMemory } from "../support/hugepages.ts";
 import { Labswitch } from "../support/labswitch.ts";
 import { missingForOvs, Ovs } from "../support/ovs.ts";
 import { Testpmd } from "../support/testpmd.ts";
+import type { PollMode } from "../../src/poll/poll_loop.ts";
 import type { WorkerStatistics } from "../../src/control/worker_pool.ts";
 
 /** Core of the system under test, all its threads. */
@@ -71,14 +72,20 @@ export const labswitch: System = labswitchAs("server");
 /** The same with ports that connect to the generator. */
 export const labswitchClient: System = labswitchAs("client");
 
-function labswitchAs(role: Role): System {
+/**
+ * labswitch as it is wanted.
+ *
+ * @param role Who listens: the switch or the generator.
+ * @param poll What the poll Worker does when it is idle.
+ */
+export function labswitchAs(role: Role, poll: PollMode = "adaptive"): System {
   return {
     name: "labswitch",
     title: "labswitch",
     generatorListens: role === "client",
     missing: () => undefined,
     async start({ folder, sockets, queues }) {
-      const topology = topologyOf(sockets, queues, role);
+      const topology = topologyOf(sockets, queues, role, poll);
       const lab = await Labswitch.start({ folder, topology, core: SWITCH_CORE });
       return {
         awaitLinks: async () => {
@@ -130,12 +137,17 @@ export const testpmdIo: System = {
 export const SYSTEMS: readonly System[] = [labswitch, ovsDpdk, testpmdIo];
 
 /** A topology file; JSON strings are YAML strings. */
-function topologyOf(sockets: readonly string[], queues: number, role: Role): string {
+function topologyOf(
+  sockets: readonly string[],
+  queues: number,
+  role: Role,
+  poll: PollMode,
+): string {
   const ports = sockets.map((socket, index) =>
     `  port${index}: { type: vhost-user, socket: ${JSON.stringify(socket)}, ` +
     `queues: ${queues}, role: ${role} }\n`
   );
-  return `version: 1\nports:\n${ports.join("")}`;
+  return `version: 1\nthreads: { poll: ${poll} }\nports:\n${ports.join("")}`;
 }
 
 function stoppedByDisposal(resource: AsyncDisposable): Omit<RunningSystem, "awaitLinks"> {
