@@ -20,8 +20,9 @@ import {
 } from "yaml";
 import type { z } from "zod";
 import { MAX_PATH_BYTES } from "../ffi/unix_socket.ts";
-import { MAX_BRIDGES, MAX_PORTS } from "../src/dataplane/state_layout.ts";
+import { MAX_BRIDGES, MAX_PORTS, MAX_WORKERS } from "../src/dataplane/state_layout.ts";
 import { type Diagnostic, TopologyError } from "./diagnostics.ts";
+import { type Machine, thisMachine } from "./machine.ts";
 import {
   DEFAULT_AGEING,
   DEFAULT_BRIDGE,
@@ -30,7 +31,7 @@ import {
   topologyFile,
 } from "./schema.ts";
 import { suggest } from "./suggest.ts";
-import type { BridgeConfig, PortConfig, Topology } from "./topology.ts";
+import type { BridgeConfig, PortConfig, ThreadsConfig, Topology } from "./topology.ts";
 import { parseSeconds } from "./units.ts";
 
 /** A place in the file. */
@@ -67,10 +68,15 @@ function decodeText(data: Uint8Array): string {
  *
  * @param text YAML 1.2.
  * @param fileName For messages; sockets are relative to its folder.
+ * @param machine Where it will run; here unless told otherwise.
  * @returns The topology.
  * @throws {TopologyError} When it is no valid topology; its message is for the user.
  */
-export function parseTopology(text: string, fileName: string): Topology {
+export function parseTopology(
+  text: string,
+  fileName: string,
+  machine: Machine = thisMachine(),
+): Topology {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const source = new Source(document, lines);
@@ -78,12 +84,12 @@ export function parseTopology(text: string, fileName: string): Topology {
   if (problems.length > 0) throw new TopologyError(fileName, text, problems);
   const checked = topologyFile.safeParse(source.toValue());
   const found = checked.success
-    ? source.contradictions(checked.data, fileName)
+    ? source.contradictions(checked.data, fileName, machine)
     : checked.error.issues.flatMap((issue) => source.explain(issue));
   if (!checked.success || found.length > 0) {
     throw new TopologyError(fileName, text, firstOfEachPlace(found));
   }
-  return resolveTopology(checked.data, fileName);
+  return resolveTopology(checked.data, fileName, machine);
 }
 
 // Two checks may see the same mistake, or one mistake through an alias and an anchor.
@@ -189,8 +195,8 @@ class Source {
   }
 
   /** What each part alone allows, but not all together. */
-  contradictions(file: TopologyFile, fileName: string): Diagnostic[] {
-    const found: Diagnostic[] = [];
+  contradictions(file: TopologyFile, fileName: string, machine: Machine): Diagnostic[] {
+    const found = this.#pinMistakes(resolveThreads(file.threads, machine), machine);
     const sockets = new Map<string, string>();
     const macs = new Map<string, string>();
     const bridges = [...new Set([DEFAULT_BRIDGE, ...Object.keys(file.bridges)])];
@@ -230,6 +236,26 @@ class Source {
     }
     if (bridges.length > MAX_BRIDGES) {
       found.push(this.key(["bridges"], `there are more than ${MAX_BRIDGES} bridges`, "use fewer"));
+    }
+    return found;
+  }
+
+  #pinMistakes({ workers, pin }: ThreadsConfig, { processors }: Machine): Diagnostic[] {
+    const found: Diagnostic[] = [];
+    for (const [i, processor] of pin.entries()) {
+      const at = ["threads", "pin", i];
+      if (pin.indexOf(processor) < i) {
+        const fix = "give each poll thread a processor of its own";
+        found.push(this.value(at, `processor ${processor} is there twice`, fix));
+      } else if (processors !== null && !processors.has(processor)) {
+        const fix = `use some of: ${[...processors].join(", ")}`;
+        found.push(this.value(at, `this machine has no processor ${processor}`, fix));
+      }
+    }
+    if (pin.length > 0 && pin.length !== workers) {
+      const reason = `${counted(pin.length, "processor")} for ${counted(workers, "poll thread")}`;
+      const fix = "write one processor for each, or leave pin: out";
+      found.push(this.value(["threads", "pin"], reason, fix));
     }
     return found;
   }
@@ -324,7 +350,11 @@ function explanation(issue: z.core.$ZodIssue, value: unknown): [string, string |
   return [reason!, fix];
 }
 
-function resolveTopology(file: TopologyFile, fileName: string): Topology {
+function counted(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+function resolveTopology(file: TopologyFile, fileName: string, machine: Machine): Topology {
   const macs = macsOf(Object.values(file.ports));
   const ports = Object.entries(file.ports).map(([name, port], i): PortConfig => ({
     name,
@@ -340,8 +370,17 @@ function resolveTopology(file: TopologyFile, fileName: string): Topology {
     fileName,
     ports,
     bridges: resolveBridges(file.bridges),
-    threads: file.threads,
+    threads: resolveThreads(file.threads, machine),
   };
+}
+
+// One processor is left for the guests, or for whoever looks at the lab.
+function resolveThreads(
+  { workers, poll, pin }: TopologyFile["threads"],
+  { parallelism }: Machine,
+): ThreadsConfig {
+  const spare = Math.min(MAX_WORKERS, Math.max(1, parallelism - 1));
+  return { workers: workers === "auto" ? spare : workers, poll, pin };
 }
 
 function resolveBridges(bridges: TopologyFile["bridges"]): BridgeConfig[] {

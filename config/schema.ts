@@ -6,6 +6,7 @@
  * @module
  */
 import { z } from "zod";
+import { MAX_PROCESSORS } from "../ffi/affinity.ts";
 import { MAX_WORKERS, RINGS_PER_PORT } from "../src/dataplane/state_layout.ts";
 import { parseSeconds } from "./units.ts";
 
@@ -107,20 +108,40 @@ const bridge = z.strictObject({
     .meta({ description: "How many addresses the bridge is made for." }),
 });
 
-const threads = z.strictObject({
-  workers: z.int(saying("this is not a number of threads", "write a number, like 1"))
+const noWorkers = saying("this is not a number of threads", "write a number, like 1, or auto");
+const noProcessor = saying("this is not the number of a processor", "write one like 2");
+
+const workers = z.union([
+  z.literal("auto"),
+  z.int(noWorkers)
     .min(1, saying("the switch needs at least one poll thread", "write 1 or more"))
     .max(
       MAX_WORKERS,
       saying("this is more than the switch can use", `write at most ${MAX_WORKERS}`),
-    )
-    .default(1)
-    .meta({ description: "Poll threads." }),
+    ),
+], noWorkers);
+
+const processor = z.int(noProcessor).min(0, noProcessor).max(
+  MAX_PROCESSORS - 1,
+  saying("Linux has no processor with this number", `write at most ${MAX_PROCESSORS - 1}`),
+);
+
+const threads = z.strictObject({
+  workers: workers.default(1).meta({
+    description: "Poll threads. auto: as many as the machine has processors, less one.",
+    examples: [1, "auto"],
+  }),
   poll: z.enum(["adaptive", "busy", "event"]).default("adaptive").meta({
     description:
       "adaptive: poll while there is work, then sleep. busy: always poll. event: sleep " +
       "whenever there is no work.",
   }),
+  pin: z.array(processor, saying("this is not a list of processors", "write one like [2, 3]"))
+    .default([])
+    .meta({
+      description: "Processors that the poll threads stay on, one for each; empty: any.",
+      examples: [[2, 3]],
+    }),
 });
 
 /** A topology file. */

@@ -42,6 +42,8 @@ export interface ThreadsConfig {
   readonly workers: number;
   /** What they do when idle. */
   readonly poll: PollMode;
+  /** The processor of each, by its number; empty when they may run on any. */
+  readonly pin: readonly number[];
 }
 
 /** A whole topology. */

@@ -56,7 +56,12 @@ async function runDemo(topology: Topology, seconds: number, io: Io): Promise<boo
   const failure = Promise.withResolvers<never>();
   // Only a race below looks at it, which may be over by then.
   failure.promise.catch(() => {});
-  const lab = new Switch(topology, { onPortEvent: () => {}, onFailure: failure.reject });
+  const lab = new Switch(topology, {
+    onPortEvent: () => {},
+    // A death that the switch survives is a fault of ours all the same: the demo is a check.
+    onWorkerEvent: ({ reason }) => failure.reject(new Error(reason)),
+    onFailure: failure.reject,
+  });
   await lab.open();
   io.out(`${versionText()} demo: a switch and two hosts that attach to it over vhost-user\n\n`);
   io.out(hostTable(topology));

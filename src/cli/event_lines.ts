@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Peer, PortEvent } from "../control/events.ts";
+import type { Peer, PortEvent, WorkerEvent } from "../control/events.ts";
 import { featureNames } from "../virtio/features.ts";
 
 // A peer chooses the name of its process: it must not write other lines, nor steer the terminal.
@@ -18,6 +18,17 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;
  */
 export function eventLine(event: PortEvent): string {
   return `${event.port}  ${details(event)}`.replaceAll(CONTROL, "?");
+}
+
+/**
+ * Says what happened to a poll Worker.
+ *
+ * @param event The event.
+ * @returns Number, word and details, without a time stamp.
+ */
+export function workerLine({ worker, reason }: WorkerEvent): string {
+  return `worker ${worker}  replaced  ${reason}; its ports go on. This is a fault of labswitch: ` +
+    "please report it";
 }
 
 function details(event: PortEvent): string {

@@ -5,10 +5,11 @@
  */
 import { OsError } from "../../ffi/errno.ts";
 import type { Topology } from "../../config/topology.ts";
+import { WorkerRefused } from "../control/poll_thread.ts";
 import { SocketPathError } from "../control/socket_path.ts";
 import { type PortReport, Switch } from "../control/switch.ts";
 import { columns } from "./columns.ts";
-import { eventLine } from "./event_lines.ts";
+import { eventLine, workerLine } from "./event_lines.ts";
 import type { Io } from "./io.ts";
 import { portTable } from "./port_table.ts";
 import { versionText } from "./version.ts";
@@ -31,6 +32,7 @@ export async function run(topology: Topology, io: Io): Promise<number> {
   const failed = new Promise<Error>((resolve) => fail = resolve);
   const lab = new Switch(topology, {
     onPortEvent: (event) => io.out(`${timeStamp(io)} ${eventLine(event)}\n`),
+    onWorkerEvent: (event) => io.out(`${timeStamp(io)} ${workerLine(event)}\n`),
     onFailure: (error) => fail(error),
   });
   const stop = untilSignal();
@@ -38,8 +40,10 @@ export async function run(topology: Topology, io: Io): Promise<number> {
     try {
       await lab.open();
     } catch (error) {
-      if (!(error instanceof SocketPathError || error instanceof OsError)) throw error;
-      io.err(`error: ${error.message}\n`);
+      const isUsers = [SocketPathError, OsError, WorkerRefused]
+        .some((kind) => error instanceof kind);
+      if (!isUsers) throw error;
+      io.err(`error: ${(error as Error).message}\n`);
       return 1;
     }
     io.out(screen(topology));
@@ -59,7 +63,7 @@ export async function run(topology: Topology, io: Io): Promise<number> {
 }
 
 function screen(topology: Topology): string {
-  const { workers, poll } = topology.threads;
+  const { workers, poll, pin } = topology.threads;
   const rows = topology.ports.map((port) => [
     port.name,
     port.type,
@@ -69,7 +73,8 @@ function screen(topology: Topology): string {
     port.socket,
   ]);
   return [
-    `${versionText()} · ${workers} poll Worker${workers === 1 ? "" : "s"}, ${poll} · ` +
+    `${versionText()} · ${workers} poll Worker${workers === 1 ? "" : "s"}, ${poll}` +
+    `${pin.length === 0 ? "" : `, on processor ${pin.join(", ")}`} · ` +
     `topology ${topology.fileName}`,
     "",
     ...columns([["PORT", "TYPE", "ROLE", "QUEUES", "BRIDGE", "SOCKET"], ...rows]),

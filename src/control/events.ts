@@ -48,3 +48,8 @@ export type PortEvent =
   }
   /** A socket that nobody listens on any more was replaced. */
   | { readonly kind: "stale-socket"; readonly port: string; readonly path: string };
+
+/** An event of one poll Worker. */
+export type WorkerEvent =
+  /** Its thread died of a fault of the switch's own, and another one goes on with its rings. */
+  { readonly kind: "worker-replaced"; readonly worker: number; readonly reason: string };

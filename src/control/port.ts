@@ -133,6 +133,11 @@ export class Port {
     this.#device.relieveCalls();
   }
 
+  /** Writes the records of this port's rings anew, after a Worker died. */
+  restoreRings(): void {
+    this.#device.restoreRings();
+  }
+
   // Rings that a Worker quarantined since the last look.
   #reportFaults(): void {
     for (let index = 0; index < 2 * this.#parts.offer.queuePairs; index++) {

@@ -205,8 +205,7 @@ export class PortDevice implements BackendDevice {
     const at = ringAt(ring);
     this.#writeAddresses(index, setup);
     const start = this.#startPosition(index, setup);
-    state.set32(at + RING_SIZE, setup.size);
-    state.set32(at + RING_CALL_FD, setup.call?.number ?? -1);
+    this.#writeSetup(index, setup);
     state.set32(at + RING_NEXT_AVAIL, start);
     state.set32(at + RING_NEXT_USED, start);
     state.set32(at + RING_SIGNALLED_VALID, 0);
@@ -259,6 +258,10 @@ export class PortDevice implements BackendDevice {
     const { state, port, workers } = this.#parts;
     requireEventFd(call);
     state.set32(ringAt(ringNumber(port, index)) + RING_CALL_FD, call?.number ?? -1);
+    const running = this.#running.get(index);
+    if (running !== undefined) {
+      this.#running.set(index, { ...running, setup: { ...running.setup, call } });
+    }
     workers.quiesce();
     if (call !== null) signalEventFd(call.number);
   }
@@ -269,6 +272,19 @@ export class PortDevice implements BackendDevice {
     for (const index of this.#running.keys()) {
       const fd = state.getSigned32(ringAt(ringNumber(port, index)) + RING_CALL_FD);
       if (fd >= 0) relieveEventFd(fd);
+    }
+  }
+
+  /**
+   * Writes what control knows of the running rings into their records once more: a dead Worker, or
+   * what killed it, may have spoilt them. Workers that use the rings see every word keep its value.
+   */
+  restoreRings(): void {
+    for (const [index, { setup }] of this.#running) {
+      this.#writeSetup(index, setup);
+      this.#translateAnew(index, setup);
+      // A used chain may have been published without the call that was due.
+      if (setup.call !== null) signalEventFd(setup.call.number);
     }
   }
 
@@ -336,6 +352,13 @@ export class PortDevice implements BackendDevice {
       state.set64(at + REGION_LOCAL, region.localAddress);
     });
     state.set32(this.#at + PORT_REGION_COUNT, memory.regions.length);
+  }
+
+  #writeSetup(index: number, { size, call }: RingSetup): void {
+    const { state, port } = this.#parts;
+    const at = ringAt(ringNumber(port, index));
+    state.set32(at + RING_SIZE, size);
+    state.set32(at + RING_CALL_FD, call?.number ?? -1);
   }
 
   // A running ring whose memory went away is quarantined until it is stopped and started again.

@@ -16,7 +16,7 @@ import {
 } from "../dataplane/state_layout.ts";
 import { BridgeMembers } from "./bridge_members.ts";
 import { type PortCounters, readCounters } from "./counters.ts";
-import type { PortEvent } from "./events.ts";
+import type { PortEvent, WorkerEvent } from "./events.ts";
 import { backendOffer } from "./offer.ts";
 import { Port, type PortState } from "./port.ts";
 import { PortMemory } from "./port_memory.ts";
@@ -30,7 +30,9 @@ const CLOCK_MS = 250;
 export interface SwitchEvents {
   /** A port changed. */
   readonly onPortEvent: (event: PortEvent) => void;
-  /** A poll Worker died of a programmer's fault: the switch no longer forwards. */
+  /** A poll Worker was replaced. */
+  readonly onWorkerEvent: (event: WorkerEvent) => void;
+  /** A poll Worker died of a programmer's fault again and again: it no longer forwards. */
   readonly onFailure: (error: Error) => void;
 }
 
@@ -48,10 +50,10 @@ export interface PortReport {
 export class Switch {
   readonly #topology: Topology;
   readonly #events: SwitchEvents;
-  readonly #state = new State();
+  readonly #state: State;
   readonly #reactor = new Reactor();
-  readonly #workers = new WorkerPool(this.#state, () => this.#relieveWorkers());
-  readonly #members = new BridgeMembers(this.#state);
+  readonly #workers: WorkerPool;
+  readonly #members: BridgeMembers;
   readonly #ports: Port[] = [];
   readonly #started = performance.now();
   #clock: ReturnType<typeof setInterval> | null = null;
@@ -59,27 +61,33 @@ export class Switch {
   /**
    * @param topology What to build.
    * @param events Who is told what happens.
+   * @param state The state memory; a test may want to look into it.
    */
-  constructor(topology: Topology, events: SwitchEvents) {
+  constructor(topology: Topology, events: SwitchEvents, state: State = new State()) {
     this.#topology = topology;
     this.#events = events;
+    this.#state = state;
+    this.#members = new BridgeMembers(state);
+    this.#workers = new WorkerPool(state, {
+      onStuck: () => this.#relieveWorkers(),
+      onDeath: () => this.#restoreRings(),
+      onReplaced: (worker, { message }) =>
+        events.onWorkerEvent({ kind: "worker-replaced", worker, reason: message }),
+      onFailure: events.onFailure,
+    });
   }
 
   /**
    * Starts the Workers and opens every port. After a failure everything is closed again.
    *
    * @throws {SocketPathError | OsError} When a port cannot be opened; the message names it.
+   * @throws {WorkerRefused} When a Worker cannot run where it should.
    */
   async open(): Promise<void> {
     try {
       this.#prepareBridges();
       const memories = this.#topology.ports.map(() => new PortMemory());
-      await this.#workers.start(
-        this.#topology.threads.workers,
-        memories.map(({ memory }) => memory),
-        this.#topology.threads.poll,
-        this.#events.onFailure,
-      );
+      await this.#workers.start(this.#topology.threads, memories.map(({ memory }) => memory));
       this.#topology.ports.forEach((config, i) => {
         this.#ports.push(this.#makePort(config, i, memories[i]!));
       });
@@ -142,6 +150,11 @@ export class Switch {
     this.#state.store32(CLOCK_SECONDS, seconds);
     for (const port of this.#ports) port.check();
     this.#workers.check();
+  }
+
+  // Whatever killed a Worker must not kill the next one, if it stands in a ring's record.
+  #restoreRings(): void {
+    for (const port of this.#ports) port.restoreRings();
   }
 
   // A Worker may wait in a write to a guest's call eventfd, which the guest's side has filled.

@@ -4,10 +4,13 @@
  * A kick eventfd is put into the epoll set of the Worker that polls its ring. All sets are edge
  * triggered: every write to an eventfd wakes its Worker once and nobody ever has to read it back.
  *
+ * A Worker whose thread dies, of a fault of ours, gets a new thread and goes on (ADR 7).
+ *
  * Runs on the main thread.
  *
  * @module
  */
+import type { ThreadsConfig } from "../../config/topology.ts";
 import { Epoll, EPOLLET, EPOLLIN } from "../../ffi/epoll.ts";
 import { EventFd } from "../../ffi/eventfd.ts";
 import { type DataplaneModules, loadDataplane } from "../dataplane/dataplane.ts";
@@ -27,8 +30,9 @@ import {
   W_TIMED_FRAMES,
   W_TIMED_NS,
 } from "../dataplane/state_layout.ts";
-import type { PollMode } from "../poll/poll_loop.ts";
-import type { WorkerReport, WorkerSetup } from "../poll/worker.ts";
+import { recover } from "../poll/recovery.ts";
+import type { WorkerSetup } from "../poll/worker.ts";
+import { PollThread } from "./poll_thread.ts";
 import { quiesce } from "./quiescence.ts";
 
 /** What one Worker did since its start. */
@@ -47,52 +51,70 @@ export interface WorkerStatistics {
   readonly timedFrames: number;
 }
 
-/** One poll Worker. */
+/** What a pool tells its owner. */
+export interface WorkerPoolEvents {
+  /** A Worker does not finish its turn: a call eventfd may hold it up. */
+  readonly onStuck: () => void;
+  /** A Worker's thread died and its rings stand still: their records are to be written anew. */
+  readonly onDeath: () => void;
+  /** Another thread took the place of one that died of an error. */
+  readonly onReplaced: (worker: number, error: Error) => void;
+  /** A Worker died too often, or cannot be replaced. */
+  readonly onFailure: (error: Error) => void;
+}
+
+/** So many deaths of one Worker in so long are survived; what goes on like that is no accident. */
+const MAX_DEATHS = 5;
+const DEATHS_MS = 10_000;
+
+/** One poll Worker: what stays when its thread is replaced. */
 class PollWorker {
   readonly epoll = Epoll.create();
   readonly doorbell = EventFd.create();
   readonly rings = new Set<number>();
-  readonly thread: Worker;
+  readonly setup: WorkerSetup;
+  thread: PollThread;
   /** Its epoch at the last look. */
   lastEpoch = -1;
+  #deaths: number[] = [];
 
-  constructor(readonly number: number) {
+  constructor(setup: Omit<WorkerSetup, "epollFd">) {
     this.epoll.add(this.doorbell.fd.number, EPOLLIN | EPOLLET, 0);
-    this.thread = new Worker(new URL("../poll/worker.ts", import.meta.url), { type: "module" });
+    this.setup = { ...setup, epollFd: this.epoll.fd.number };
+    this.thread = new PollThread(this.setup);
   }
 
-  /** Resolves with the Worker's next report; rejects when its thread dies first. */
-  report(): Promise<WorkerReport> {
-    return new Promise((resolve, reject) => {
-      this.thread.onmessage = (event: MessageEvent<WorkerReport>) => resolve(event.data);
-      this.thread.onerror = (event) => {
-        event.preventDefault();
-        reject(new Error(`Poll Worker ${this.number} failed: ${event.message}`));
-      };
-    });
+  get number(): number {
+    return this.setup.worker;
+  }
+
+  /** Counts a death; returns whether there are too many. */
+  countDeath(now: number): boolean {
+    this.#deaths = this.#deaths.filter((time) => now - time < DEATHS_MS);
+    return this.#deaths.push(now) > MAX_DEATHS;
   }
 
   close(): void {
-    this.thread.terminate();
+    this.thread.close();
     this.epoll[Symbol.dispose]();
     this.doorbell.close();
   }
 }
 
-/** Starts, feeds and stops the poll Workers. */
+/** Starts, feeds, replaces and stops the poll Workers. */
 export class WorkerPool {
   readonly #state: State;
+  readonly #events: WorkerPoolEvents;
   readonly #workers: PollWorker[] = [];
-  readonly #onStuck: () => void;
-  #stopped: Promise<WorkerReport>[] = [];
+  #isStopping = false;
 
   /**
    * @param state The state memory.
-   * @param onStuck Called when a Worker does not finish its turn: a call eventfd may hold it up.
+   * @param events Who is told what happens.
    */
-  constructor(state: State, onStuck: () => void) {
+  constructor(state: State, events: WorkerPoolEvents) {
     this.#state = state;
-    this.#onStuck = onStuck;
+    this.#events = events;
   }
 
   /** How many Workers there are. */
@@ -103,37 +125,38 @@ export class WorkerPool {
   /**
    * Starts the Workers.
    *
-   * @param count How many.
+   * @param threads How many, where they run, and what they do when idle.
    * @param ports The ports' memories, by port number.
-   * @param mode What the Workers do when idle.
-   * @param onFailure Called when a Worker's thread dies, which no peer may cause.
-   * @throws When a thread cannot start.
+   * @throws {WorkerRefused} When a thread cannot run where it should.
    */
-  async start(
-    count: number,
-    ports: readonly WebAssembly.Memory[],
-    mode: PollMode,
-    onFailure: (error: Error) => void,
-  ): Promise<void> {
+  async start(threads: ThreadsConfig, ports: readonly WebAssembly.Memory[]): Promise<void> {
     const modules: DataplaneModules = await loadDataplane();
-    for (let number = 0; number < count; number++) {
+    const shared = { state: this.#state.memory, ports, modules, mode: threads.poll };
+    for (let worker = 0; worker < threads.workers; worker++) {
       // A Worker counts as asleep until its loop runs.
-      this.#state.store32(workerAt(number) + W_SLEEPING, 1);
-      const worker = new PollWorker(number);
-      this.#workers.push(worker);
-      const setup: WorkerSetup = {
-        worker: number,
-        state: this.#state.memory,
-        ports,
-        modules,
-        epollFd: worker.epoll.fd.number,
-        mode,
-      };
-      worker.thread.postMessage(setup);
+      this.#state.store32(workerAt(worker) + W_SLEEPING, 1);
+      const processor = threads.pin[worker] ?? null;
+      this.#workers.push(new PollWorker({ ...shared, worker, processor }));
     }
-    await Promise.all(this.#workers.map((worker) => worker.report()));
-    this.#stopped = this.#workers.map((worker) => worker.report());
-    for (const stopped of this.#stopped) stopped.catch(onFailure);
+    await Promise.all(this.#workers.map(({ thread }) => thread.started));
+    for (const worker of this.#workers) this.#watch(worker);
+  }
+
+  /**
+   * Puts a new thread in the place of a Worker's dead one. Its number, rings, kicks and doorbell
+   * stay; the other Workers notice nothing.
+   *
+   * @param number The Worker's number; its thread has ended.
+   * @throws When no new thread can start.
+   */
+  async replace(number: number): Promise<void> {
+    const worker = this.#workers[number]!;
+    worker.thread.close();
+    recover(this.#state, number);
+    this.#events.onDeath();
+    worker.thread = new PollThread(worker.setup);
+    await worker.thread.started;
+    this.#watch(worker);
   }
 
   /**
@@ -168,7 +191,7 @@ export class WorkerPool {
 
   /** Waits until no Worker uses what was changed in state memory before. */
   quiesce(): void {
-    quiesce(this.#state, this.#workers.length, this.#onStuck);
+    quiesce(this.#state, this.#workers.length, this.#events.onStuck);
   }
 
   /** Looks for Workers that have not finished a turn since the last look, and does not sleep. */
@@ -176,7 +199,9 @@ export class WorkerPool {
     for (const worker of this.#workers) {
       const at = workerAt(worker.number);
       const epoch = this.#state.load32(at + W_EPOCH);
-      if (epoch === worker.lastEpoch && this.#state.load32(at + W_SLEEPING) === 0) this.#onStuck();
+      if (epoch === worker.lastEpoch && this.#state.load32(at + W_SLEEPING) === 0) {
+        this.#events.onStuck();
+      }
       worker.lastEpoch = epoch;
     }
   }
@@ -198,13 +223,27 @@ export class WorkerPool {
 
   /** Ends every loop and thread and closes their descriptors. */
   async stop(): Promise<void> {
+    this.#isStopping = true;
     for (const worker of this.#workers) {
       this.#state.store32(workerAt(worker.number) + W_COMMAND, W_COMMAND_STOP);
       worker.doorbell.signal();
     }
-    await Promise.allSettled(this.#stopped);
+    await Promise.all(this.#workers.map(({ thread }) => thread.ended));
     for (const worker of this.#workers) worker.close();
     this.#workers.length = 0;
+  }
+
+  async #watch(worker: PollWorker): Promise<void> {
+    const error = await worker.thread.ended;
+    if (error === null || this.#isStopping) return;
+    if (worker.countDeath(performance.now())) return this.#events.onFailure(error);
+    try {
+      await this.replace(worker.number);
+    } catch (cause) {
+      if (!this.#isStopping) this.#events.onFailure(cause as Error);
+      return;
+    }
+    this.#events.onReplaced(worker.number, error);
   }
 
   // The list is rewritten in place: a Worker reads it only after it saw the generation move, and

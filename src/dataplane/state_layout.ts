@@ -148,7 +148,7 @@ export const RING_SIGNALLED = 72;
 export const RING_SIGNALLED_VALID = 76;
 /** u32, why the ring is quarantined: a FAULT_*, 0 when it is sound. */
 export const RING_FAULT = 80;
-/** u32, 1 while a Worker fills this receive ring. */
+/** u32, number plus one of the Worker that fills this receive ring; 0 when nobody does. */
 export const RING_LOCK = 84;
 /** The ring may be used (between SET_VRING_KICK and GET_VRING_BASE). */
 export const RING_F_STARTED = 1;

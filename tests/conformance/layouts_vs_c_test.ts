@@ -26,6 +26,7 @@ const HEADERS = [
   "linux/virtio_net.h",
   "linux/virtio_ring.h",
   "poll.h",
+  "sched.h",
   "stddef.h",
   "stdint.h",
   "stdio.h",
@@ -82,6 +83,7 @@ const WITHOUT_HEADER: readonly Layout<Fields>[] = [vhostUser.HEADER];
 
 /** Sources whose constants carry the names of C macros and enumerators. */
 const SOURCES = [
+  "ffi/affinity.ts",
   "ffi/epoll.ts",
   "ffi/errno.ts",
   "ffi/eventfd.ts",
@@ -95,6 +97,8 @@ const SOURCES = [
 
 /** Names that differ from C's. */
 const C_NAMES: Readonly<Record<string, string>> = {
+  MAX_PROCESSORS: "CPU_SETSIZE",
+  CPU_SET_BYTES: "sizeof(cpu_set_t)",
   PROT_READ_WRITE: "PROT_READ | PROT_WRITE",
   ETHERTYPE_IPV4: "ETH_P_IP",
   ETHERTYPE_ARP: "ETH_P_ARP",
@@ -126,7 +130,12 @@ const OURS = [
   "MAX_QUEUE_SIZE",
   "PAGE_SIZE_BYTES",
   "RING_HEAD_BYTES",
+  "THIS_THREAD",
   "VHOST_USER_F_PROTOCOL_FEATURES",
+  // Linux 6.2; headers of older kernels do not have them.
+  "VIRTIO_NET_F_GUEST_USO4",
+  "VIRTIO_NET_F_GUEST_USO6",
+  "VIRTIO_NET_F_HOST_USO",
   "WOULD_BLOCK",
 ];
 

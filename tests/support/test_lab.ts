@@ -7,8 +7,9 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { join } from "node:path";
 import { parseTopology } from "../../config/load.ts";
-import type { PortEvent } from "../../src/control/events.ts";
+import type { PortEvent, WorkerEvent } from "../../src/control/events.ts";
 import { type PortReport, Switch } from "../../src/control/switch.ts";
+import { State } from "../../src/dataplane/state.ts";
 import { ETHERNET, ETHERTYPE_EXPERIMENT } from "../../src/ethernet/frame.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { eventually } from "./eventually.ts";
@@ -24,33 +25,42 @@ export interface TestLabOptions {
   readonly ports?: readonly string[];
   /** Queue pairs of each. */
   readonly queues?: number;
+  /** The value of `threads:`; one Worker that sleeps at once unless told otherwise. */
+  readonly threads?: string;
+  /** Told when a Worker dies too often; an error unless told otherwise. */
+  readonly onFailure?: (error: Error) => void;
 }
 
 /** A running switch. */
 export class TestLab implements AsyncDisposable {
   /** What happened, oldest first. */
   readonly events: PortEvent[] = [];
+  /** Which Workers were replaced, as {@linkcode takeWorkerEvents} has not taken it yet. */
+  readonly workerEvents: WorkerEvent[] = [];
+  /** The switch's state memory. */
+  readonly state: State = new State();
   readonly #folder: string;
   readonly #switch: Switch;
 
-  private constructor(folder: string, ports: readonly string[], queues: number) {
+  private constructor(folder: string, options: TestLabOptions) {
+    const { ports = ["a", "b", "c"], queues = 1, threads = "{ poll: event }" } = options;
     this.#folder = folder;
     const lines = ports.map((name) => {
       return `  ${name}: { type: vhost-user, socket: ${name}.sock, queues: ${queues} }`;
     });
-    const text = ["version: 1", "ports:", ...lines, "threads: { poll: event }"].join("\n");
-    this.#switch = new Switch(parseTopology(text, join(folder, "lab.yaml")), {
-      onPortEvent: (event) => this.events.push(event),
-      onFailure: (error) => {
-        throw error;
-      },
-    });
+    const text = ["version: 1", "ports:", ...lines, `threads: ${threads}`].join("\n");
+    const events = {
+      onPortEvent: (event: PortEvent) => void this.events.push(event),
+      onWorkerEvent: (event: WorkerEvent) => void this.workerEvents.push(event),
+      onFailure: options.onFailure ?? raise,
+    };
+    this.#switch = new Switch(parseTopology(text, join(folder, "lab.yaml")), events, this.state);
   }
 
   /** Starts a switch, with three ports unless told otherwise. */
   static async open(options: TestLabOptions = {}): Promise<TestLab> {
     const folder = await Deno.makeTempDir({ prefix: "labswitch-test-" });
-    const lab = new TestLab(folder, options.ports ?? ["a", "b", "c"], options.queues ?? 1);
+    const lab = new TestLab(folder, options);
     try {
       await lab.#switch.open();
       return lab;
@@ -100,10 +110,16 @@ export class TestLab implements AsyncDisposable {
     await eventually(`port ${port} is free`, isIdle);
   }
 
+  /** Takes the events of Workers so far; those that nobody takes are an error in the end. */
+  takeWorkerEvents(): WorkerEvent[] {
+    return this.workerEvents.splice(0);
+  }
+
   /** Stops the switch and removes its folder. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#switch.close();
     await Deno.remove(this.#folder, { recursive: true });
+    deepStrictEqual(this.workerEvents, []);
   }
 }
 
@@ -148,6 +164,10 @@ export async function provoke(
   ok(reason !== null);
   await lab.idle("a");
   return reason;
+}
+
+function raise(error: Error): never {
+  throw error;
 }
 
 // An address that nobody learned: the frame is flooded.

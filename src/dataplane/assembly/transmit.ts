@@ -88,6 +88,13 @@ const NO_BUFFER: u32 = 1;
 const TOO_BIG: u32 = 2;
 const STUCK: u32 = 3;
 
+/** Looks at a ring's lock before its holder is taken for one that does not run. */
+const LOCK_SPINS: u32 = 1000;
+/** Nanoseconds that a Worker sleeps then. */
+const LOCK_SLEEP_NS: i64 = 50_000;
+/** Times that it does so before it gives up: 50 ms or more. */
+const LOCK_ROUNDS: u32 = 1000;
+
 /** Where in the ring this reservation has arrived. */
 let position: u32 = 0;
 /** Used elements written so far to the Worker's scratch. */
@@ -127,10 +134,9 @@ export function reserve(worker: u32, port: u32, pair: u32): u32 {
   const ring = port * RINGS_PER_PORT + <u32> load<u8>(p + PORT_RX_PAIRS + queue) * 2;
   const r = ringAt(ring);
   usedCount = 0;
-  if (queues === 0) {
+  if (queues === 0 || !lock(worker, r)) {
     count(worker, port, C_DROP_NOT_READY, popcnt<u64>(frames));
   } else {
-    lock(r);
     const flags = atomic.load<u32>(r + RING_FLAGS);
     const wanted: u32 = RING_F_STARTED | RING_F_ENABLED;
     if ((flags & wanted) !== wanted || load<u32>(r + RING_FAULT) !== 0) {
@@ -166,11 +172,21 @@ export function publish(worker: u32, port: u32): bool {
   return mustCall;
 }
 
-// Control never takes this lock: it waits until no Worker is inside a turn.
-function lock(r: u32): void {
-  while (atomic.cmpxchg<u32>(r + RING_LOCK, 0, 1) !== 0) {
-    // Another Worker is filling this queue: a burst takes microseconds.
+// Whoever holds the lock is done in microseconds while it runs, so it is waited for on the processor
+// first. A holder that does not run needs the processor, perhaps this one: then this Worker sleeps.
+// A holder that died is replaced by control, which may be waiting for this Worker's turn to end: so
+// the wait has an end, and the frames are lost. Control itself never takes this lock.
+function lock(worker: u32, r: u32): bool {
+  for (let round: u32 = 0; round < LOCK_ROUNDS; round++) {
+    for (let i: u32 = 0; i < LOCK_SPINS; i++) {
+      // Looking first leaves the cache line with the holder.
+      if (atomic.load<u32>(r + RING_LOCK) !== 0) continue;
+      if (atomic.cmpxchg<u32>(r + RING_LOCK, 0, worker + 1) === 0) return true;
+    }
+    const holder = atomic.load<u32>(r + RING_LOCK);
+    if (holder !== 0) atomic.wait<i32>(r + RING_LOCK, <i32> holder, LOCK_SLEEP_NS);
   }
+  return false;
 }
 
 function unlock(r: u32): void {

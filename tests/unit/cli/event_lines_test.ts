@@ -1,5 +1,5 @@
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
-import { eventLine } from "../../../src/cli/event_lines.ts";
+import { eventLine, workerLine } from "../../../src/cli/event_lines.ts";
 import type { PortEvent } from "../../../src/control/events.ts";
 import {
   featureSet,
@@ -84,4 +84,12 @@ Deno.test("eventLine stays one line of text, whatever name the peer's process ha
   const line = eventLine({ kind: "connected", port, peer: { pid: 1, name } });
   // deno-lint-ignore no-control-regex -- control characters are what must not be there
   strictEqual(/[\u0000-\u001f\u007f]/.test(line), false, JSON.stringify(line));
+});
+
+Deno.test("workerLine says that the ports go on and that it is to be reported", () => {
+  strictEqual(
+    workerLine({ kind: "worker-replaced", worker: 1, reason: "memory access out of bounds" }),
+    "worker 1  replaced  memory access out of bounds; its ports go on. " +
+      "This is a fault of labswitch: please report it",
+  );
 });

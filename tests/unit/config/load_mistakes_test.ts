@@ -140,6 +140,63 @@ Deno.test("parseTopology refuses thread and address counts that are out of range
   ]);
 });
 
+Deno.test("parseTopology refuses a thread count that is no number and not auto", () => {
+  for (const workers of ["many", "1.5", '"2"', "[1]"]) {
+    deepStrictEqual(mistakes(withLines(`threads: { workers: ${workers} }`)), [
+      ["2:21", workers, "this is not a number of threads", "write a number, like 1, or auto"],
+    ]);
+  }
+});
+
+Deno.test("parseTopology refuses what is no processor", () => {
+  const pin = (text: string) => mistakes(withLines(`threads: { pin: ${text} }`));
+  const fix = "write one like 2";
+  for (const processor of ["-1", "1.5", "two", '"1"']) {
+    deepStrictEqual(pin(`[${processor}]`), [
+      ["2:18", processor, "this is not the number of a processor", fix],
+    ]);
+  }
+  deepStrictEqual(pin("[1024]"), [
+    ["2:18", "1024", "Linux has no processor with this number", "write at most 1023"],
+  ]);
+  deepStrictEqual(pin("1"), [
+    ["2:17", "1", "this is not a list of processors", "write one like [2, 3]"],
+  ]);
+});
+
+Deno.test("parseTopology refuses processors that the machine lacks or that two workers have", () => {
+  const machine = { parallelism: 4, processors: new Set([0, 1, 4, 5]) };
+  const pin = (text: string) =>
+    mistakes(withLines(`threads: { workers: 2, pin: ${text} }`), machine);
+  deepStrictEqual(pin("[5, 0]"), []);
+  deepStrictEqual(pin("[0, 2]"), [
+    ["2:33", "2", "this machine has no processor 2", "use some of: 0, 1, 4, 5"],
+  ]);
+  deepStrictEqual(pin("[4, 4]"), [
+    ["2:33", "4", "processor 4 is there twice", "give each poll thread a processor of its own"],
+  ]);
+});
+
+Deno.test("parseTopology wants as many processors as workers", () => {
+  const machine = { parallelism: 4, processors: new Set([0, 1, 2, 3]) };
+  const fix = "write one processor for each, or leave pin: out";
+  const pin = (text: string) => mistakes(withLines(`threads: { ${text} }`), machine);
+  deepStrictEqual(pin("workers: 2, pin: [1]"), [
+    ["2:29", "[1]", "1 processor for 2 poll threads", fix],
+  ]);
+  deepStrictEqual(pin("pin: [1, 2]"), [
+    ["2:17", "[1, 2]", "2 processors for 1 poll thread", fix],
+  ]);
+  deepStrictEqual(pin("workers: auto, pin: [1]"), [
+    ["2:32", "[1]", "1 processor for 3 poll threads", fix],
+  ]);
+});
+
+Deno.test("parseTopology leaves processors to the start when it does not know the machine's", () => {
+  const machine = { parallelism: 1, processors: null };
+  deepStrictEqual(mistakes(withLines("threads: { pin: [1000] }"), machine), []);
+});
+
 Deno.test("parseTopology refuses what is no Ethernet address", () => {
   const fix = "write one like 52:54:00:00:00:01";
   for (const mac of ["52:54:00:00:00", "52-54-00-00-00-01", "525400000001", "zz:54:00:00:00:01"]) {

@@ -33,7 +33,7 @@ Deno.test("parseTopology fills in what the smallest file leaves out", () => {
       },
     ],
     bridges: [{ name: "br0", ageingSeconds: 300, maxAddresses: 4096 }],
-    threads: { workers: 1, poll: "adaptive" },
+    threads: { workers: 1, poll: "adaptive", pin: [] },
   });
 });
 
@@ -57,7 +57,23 @@ threads: { workers: 16, poll: busy }
   ]);
   const { bridge, mac, queues } = topology.ports[0]!;
   deepStrictEqual([bridge, mac, queues], ["lan", "52:54:00:ab:cd:ef", 128]);
-  deepStrictEqual(topology.threads, { workers: 16, poll: "busy" });
+  deepStrictEqual(topology.threads, { workers: 16, poll: "busy", pin: [] });
+});
+
+Deno.test("parseTopology leaves one processor free when workers is auto, but has a worker", () => {
+  const text = withLines("threads: { workers: auto }");
+  const workers = (parallelism: number) =>
+    parseTopology(text, "lab.yaml", { parallelism, processors: null }).threads.workers;
+  deepStrictEqual([1, 2, 3, 8, 17, 256].map(workers), [1, 1, 2, 7, 16, 16]);
+});
+
+Deno.test("parseTopology takes a processor for each worker", () => {
+  const machine = { parallelism: 4, processors: new Set([0, 1, 2, 3]) };
+  const pin = (threads: string) =>
+    parseTopology(withLines(`threads: ${threads}`), "lab.yaml", machine).threads.pin;
+  deepStrictEqual(pin("{ workers: 2, pin: [3, 1] }"), [3, 1]);
+  deepStrictEqual(pin("{ workers: auto, pin: [1, 2, 3] }"), [1, 2, 3]);
+  deepStrictEqual(pin("{ workers: 2, pin: [] }"), []);
 });
 
 Deno.test("parseTopology takes a bridge without options", () => {

@@ -6,6 +6,7 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { TopologyError } from "../../../config/diagnostics.ts";
 import { parseTopology } from "../../../config/load.ts";
+import type { Machine } from "../../../config/machine.ts";
 
 /** A mistake: `line:column`, what the mark is below, the reason, the fix. */
 export type Mistake = [string, string, string, string];
@@ -27,10 +28,10 @@ export function withLines(more: string): string {
   return `version: 1\n${more}\nports:\n  vm1: { type: vhost-user, socket: a.sock }\n`;
 }
 
-/** The mistakes that the message for the user shows; none for a good file. */
-export function mistakes(text: string): Mistake[] {
+/** The mistakes that the message for the user shows, on a machine; none for a good file. */
+export function mistakes(text: string, machine?: Machine): Mistake[] {
   try {
-    parseTopology(text, "lab.yaml");
+    parseTopology(text, "lab.yaml", machine);
   } catch (error) {
     if (!(error instanceof TopologyError)) throw error;
     return error.message.split("\n\n").map((shown) => readMistake(shown.trimEnd()));

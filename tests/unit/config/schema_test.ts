@@ -56,6 +56,6 @@ Deno.test("topologyFile fills in every default", () => {
     version: 1,
     bridges: { lan: { "ageing-time": "300s", "max-macs": 4096 } },
     ports: { vm1: { ...port, role: "server", queues: 1, bridge: "br0" } },
-    threads: { workers: 1, poll: "adaptive" },
+    threads: { workers: 1, poll: "adaptive", pin: [] },
   });
 });
