@@ -252,7 +252,10 @@ export const USED_LENGTH = 4;
 /** u32, ring entries that the chain takes: 1 in a split ring. */
 export const USED_SLOTS = 8;
 
-/** Bytes of a frame record: a used element of length 0, then what is known of the frame. */
+/**
+ * Bytes of a frame record: a used element of length 0, then what is known of the frame. Numbers that
+ * stand beside each other up to FRAME_HEADERS are written in pairs.
+ */
 export const FRAME_BYTES = 128;
 /** u32, why the frame goes nowhere: the offset of a counter, 0 when it is to be forwarded. */
 export const FRAME_DROP = 12;
@@ -277,7 +280,7 @@ export const PLACED_BYTES = 64;
 export const PLACED_FRAME = 0;
 /** u32, address of the first segment to write. */
 export const PLACED_WRITES = 4;
-/** u32, how many segments follow. */
+/** u32, how many segments follow; 0 for a plain frame that goes to PLACED_TO in one piece. */
 export const PLACED_WRITE_COUNT = 8;
 /** u32, bytes of the virtio-net header. */
 export const PLACED_HEADER_BYTES = 12;
@@ -293,6 +296,8 @@ export const PLACED_PIECE_START = 36;
 export const PLACED_PIECE_BYTES = 40;
 /** u32, of a piece: its number, from 0. */
 export const PLACED_PIECE_NUMBER = 44;
+/** u64, where a plain frame goes with its virtio-net header, in the destination's memory. */
+export const PLACED_TO = 48;
 /** The checksum that the sender left open is to be finished. */
 export const PLACED_F_CHECKSUM = 1;
 /** The placement is one piece of a super-packet. */

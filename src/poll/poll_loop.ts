@@ -1,7 +1,8 @@
 /**
  * The poll loop: moves bursts from the rings of its list to their destinations, for ever.
  *
- * One loop runs in each poll Worker. In a turn it polls every ring of its list once:
+ * One loop runs in each poll Worker. In a turn it polls every ring of its list once, except for rings
+ * that have been quiet for long while others are busy:
  *
  *     receive (source)  → which ports the frames go to
  *     for each of them: reserve (destination) → copy (source, destination) → publish (destination)
@@ -68,7 +69,14 @@ interface PolledRing {
   readonly port: number;
   readonly pair: number;
   readonly code: RingInstance;
+  /** Looks in a row that found nothing. */
+  emptyPolls: number;
 }
+
+/** Looks in a row that find nothing, after which a ring counts as quiet. */
+const QUIET_AFTER_POLLS = 256;
+/** While others are busy, a quiet ring is looked at in one turn of so many. */
+const QUIET_STRIDE = 16;
 
 /** How long an adaptive loop looks for work before it sleeps: about the cost of two wake-ups. */
 const SPIN_MS = 0.05;
@@ -91,7 +99,12 @@ export class PollLoop {
   readonly #sleep: (timeoutMs: number) => void;
   readonly #mode: PollMode;
   readonly #copies: CopyInstance[][] = [];
+  /** Rings of the list; the first `#lively` of them are not quiet. */
   #rings: PolledRing[] = [];
+  #lively = 0;
+  /** Which of the quiet rings is looked at next. */
+  #nextQuiet = 0;
+  #hasTaken = false;
   #generation = -1;
   #turns = 0;
   #polls = 0;
@@ -137,7 +150,7 @@ export class PollLoop {
   }
 
   /**
-   * Polls every ring once.
+   * Polls every ring once, quiet ones less often while others are busy.
    *
    * @returns How many chains were taken.
    */
@@ -145,16 +158,49 @@ export class PollLoop {
     const generation = this.#state.load32(this.#at + W_LIST_GENERATION);
     if (generation !== this.#generation) this.#readList(generation);
     let taken = 0;
-    const rings = this.#rings;
-    for (let i = 0; i < rings.length; i++) taken += this.#poll(rings[i]!);
+    for (let i = 0; i < this.#lively; i++) taken += this.#pollLively(i);
+    taken += this.#pollQuiet();
     this.#state.add32(this.#at + W_EPOCH, 1);
-    this.#polls += rings.length;
+    this.#hasTaken = taken > 0;
     this.#turns++;
     if (this.#turns % TURNS_PER_STATISTICS === 0) this.#writeStatistics();
     return taken;
   }
 
+  #pollLively(i: number): number {
+    const source = this.#rings[i]!;
+    const taken = this.#poll(source);
+    if (taken > 0) source.emptyPolls = 0;
+    else if (++source.emptyPolls > QUIET_AFTER_POLLS) this.#swap(i, --this.#lively);
+    return taken;
+  }
+
+  // Many quiet ports must not slow a few busy ones down: while there is work, only some of the quiet
+  // rings get a look in each turn. Without work all of them do, so waking up takes no longer.
+  #pollQuiet(): number {
+    const quiet = this.#rings.length - this.#lively;
+    const looks = this.#hasTaken ? Math.ceil(quiet / QUIET_STRIDE) : quiet;
+    let taken = 0;
+    for (let look = 0; look < looks; look++) {
+      const i = this.#lively + this.#nextQuiet++ % (this.#rings.length - this.#lively);
+      const found = this.#poll(this.#rings[i]!);
+      if (found === 0) continue;
+      this.#rings[i]!.emptyPolls = 0;
+      this.#swap(i, this.#lively++);
+      taken += found;
+      if (this.#lively === this.#rings.length) break;
+    }
+    return taken;
+  }
+
+  #swap(i: number, j: number): void {
+    const ring = this.#rings[i]!;
+    this.#rings[i] = this.#rings[j]!;
+    this.#rings[j] = ring;
+  }
+
   #poll(source: PolledRing): number {
+    this.#polls++;
     const isTimed = this.#busyPolls % POLLS_PER_TIMING === 0;
     const start = isTimed ? performance.now() : 0;
     const taken = source.code.receive(this.#worker, source.ring);
@@ -228,9 +274,11 @@ export class PollLoop {
       const ring = this.#state.get16(this.#at + W_LIST + i * 2);
       const port = Math.trunc(ring / RINGS_PER_PORT);
       const pair = (ring % RINGS_PER_PORT) >> 1;
-      rings.push({ ring, port, pair, code: this.#dataplane.ring(port) });
+      rings.push({ ring, port, pair, code: this.#dataplane.ring(port), emptyPolls: 0 });
     }
     this.#rings = rings;
+    this.#lively = rings.length;
+    this.#nextQuiet = 0;
     this.#generation = generation;
     for (const { ring, code } of rings) code.disarm(ring);
   }

@@ -107,45 +107,6 @@ export function appendBuffer(
 }
 
 /**
- * Takes the usual chain, one direct descriptor whose buffer lies in one region, without a walk.
- *
- * Runs on a poll Worker; does not allocate. It sets what {@linkcode walk} sets. `false` only means
- * "not that simple": `walk` reads the descriptor again and trusts nothing that was seen here.
- *
- * @param port Address of the port's record.
- * @param ring Address of the ring's record.
- * @param head Index of the descriptor, less than the ring's size.
- * @param direction READABLE or WRITABLE.
- * @param limit Bytes; a longer readable buffer is not taken, a writable one is cut there.
- * @param segments Where to store the segment; there is room for one.
- * @returns Whether the chain was taken.
- */
-export function takeSingle(
-  port: u32,
-  ring: u32,
-  head: u32,
-  direction: u32,
-  limit: u32,
-  segments: u32,
-): bool {
-  const at = load<u64>(ring + RING_DESC) + (<u64> head << DESC_SHIFT);
-  const rest = guest.load64(at + 8);
-  let length = <u32> rest;
-  if ((<u32> (rest >> 32) & 0xffff) !== direction || length === 0) return false;
-  if (length > limit) {
-    if (direction === READABLE) return false;
-    length = limit;
-  }
-  const local = translate(port, guest.load64(at), length);
-  if (local === 0 || contiguous !== length) return false;
-  store<u64>(segments + SEGMENT_LOCAL, local);
-  store<u32>(segments + SEGMENT_LENGTH, length);
-  chainBytes = length;
-  segmentsEnd = segments + SEGMENT_BYTES;
-  return true;
-}
-
-/**
  * Walks a chain and appends its buffers, translated, to a list of segments.
  *
  * Runs on a poll Worker; does not allocate. After `true`, `chainBytes` and `segmentsEnd` are set.

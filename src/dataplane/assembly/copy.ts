@@ -20,6 +20,7 @@ import {
   PLACED_PIECE_BYTES,
   PLACED_PIECE_HEADERS,
   PLACED_PIECE_START,
+  PLACED_TO,
   PLACED_WRITE_COUNT,
   PLACED_WRITES,
   SEGMENT_BYTES,
@@ -63,7 +64,7 @@ export function copyPlaced(worker: u32): void {
   for (let placed = w + W_PLACED; placed < end; placed += PLACED_BYTES) {
     const f = load<u32>(placed + PLACED_FRAME);
     if (load<u32>(f + FRAME_HEADERS) === 0) {
-      if (load<u32>(placed + PLACED_WRITE_COUNT) === 1) copyWhole(placed);
+      if (load<u32>(placed + PLACED_WRITE_COUNT) === 0) copyWhole(placed);
       else copyPieces(placed, f + FRAME_SNAPSHOT, SNAPSHOT_BYTES);
     } else if ((load<u32>(placed + PLACED_FLAGS) & PLACED_F_PIECE) === 0) {
       copyPieces(placed, load<u32>(f + FRAME_HEADERS), MAX_SNAPSHOT_BYTES);
@@ -79,10 +80,11 @@ export function copyPlaced(worker: u32): void {
 function copyWhole(placed: u32): void {
   const f = load<u32>(placed + PLACED_FRAME);
   const headerBytes = load<u32>(placed + PLACED_HEADER_BYTES);
-  let to = load<u64>(load<u32>(placed + PLACED_WRITES) + SEGMENT_LOCAL);
-  transfer.store64(to, load<u64>(placed + PLACED_HEADER));
-  if (headerBytes === 12) transfer.store32(to + 8, load<u32>(placed + PLACED_HEADER + 8));
-  else transfer.store16(to + 8, load<u16>(placed + PLACED_HEADER + 8));
+  let to = load<u64>(placed + PLACED_TO);
+  // No offload, and one buffer (VIRTIO 1.2, 5.1.6.4).
+  transfer.store64(to, 0);
+  if (headerBytes === 12) transfer.store32(to + 8, 1 << 16);
+  else transfer.store16(to + 8, 0);
   to += headerBytes;
   const length = <u64> load<u32>(f + FRAME_LENGTH);
   const snapshot = f + FRAME_SNAPSHOT;

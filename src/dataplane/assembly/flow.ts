@@ -4,7 +4,7 @@
  * Source: RFC 791 and RFC 8200 for the places of the addresses, RFC 9293 and RFC 768 for the ports.
  */
 import { FRAME_FLOW, FRAME_SNAPSHOT, SNAPSHOT_BYTES } from "../state_layout.ts";
-import { networkHeaderAt } from "./segmentation.ts";
+import { networkHeaderAt } from "./network.ts";
 
 /** Odd multiplier of the hash: the golden ratio, 2^64 / 1.618. */
 const GOLDEN: u64 = 0x9e3779b97f4a7c15;
@@ -23,7 +23,8 @@ const IPV6_HEADER_BYTES: u32 = 40;
 export function flowOf(f: u32): u32 {
   const known = load<u32>(f + FRAME_FLOW);
   if (known !== 0) return known;
-  const hash = mix(0, keyOf(f + FRAME_SNAPSHOT));
+  // Once more: a product's high bits need the key's high bits, where the ports are, in its low ones.
+  const hash = mix(keyOf(f + FRAME_SNAPSHOT), 0);
   const flow = max<u32>(<u32> (hash >> 33), 1);
   store<u32>(f + FRAME_FLOW, flow);
   return flow;

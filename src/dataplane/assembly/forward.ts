@@ -48,6 +48,8 @@ export function forward(worker: u32, port: u32, taken: u32): void {
   let lastSource: u64 = 0;
   let lastDestination: u64 = 0;
   let lastPort: u32 = UNKNOWN;
+  let train: u64 = 0;
+  let trainPort: u32 = UNKNOWN;
   store<u32>(w + W_DESTINATION_COUNT, 0);
 
   for (let i: u32 = 0; i < taken; i++) {
@@ -70,8 +72,17 @@ export function forward(worker: u32, port: u32, taken: u32): void {
     }
     if (lastPort === UNKNOWN) flooded |= <u64> 1 << i;
     else if (lastPort === port) count(worker, port, C_DROP_SAME_PORT, 1);
-    else send(w, lastPort, <u64> 1 << i);
+    else {
+      // Trains again: one port's frames are noted together.
+      if (lastPort !== trainPort) {
+        if (train !== 0) send(w, trainPort, train);
+        trainPort = lastPort;
+        train = 0;
+      }
+      train |= <u64> 1 << i;
+    }
   }
+  if (train !== 0) send(w, trainPort, train);
   if (flooded !== 0) flood(worker, port, bridge, flooded);
 }
 

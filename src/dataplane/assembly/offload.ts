@@ -30,6 +30,7 @@ import {
   PORT_F_HOST_USO,
   PORT_FLAGS,
 } from "../state_layout.ts";
+import { networkHeaderAt } from "./network.ts";
 
 /** VIRTIO_NET_HDR_F_NEEDS_CSUM (VIRTIO 1.2, 5.1.6). */
 export const HDR_F_NEEDS_CSUM: u32 = 1;
@@ -50,9 +51,6 @@ const GSO_SIZE: u32 = FRAME_HEADER + 4;
 const CSUM_START: u32 = FRAME_HEADER + 6;
 const CSUM_OFFSET: u32 = FRAME_HEADER + 8;
 const NUM_BUFFERS: u32 = FRAME_HEADER + 10;
-
-/** EtherType of IPv6, as a little-endian load reads it. */
-const ETHERTYPE_IPV6: u32 = 0xdd86;
 
 /** GSO type of a frame, ECN bit included; 0 for none. */
 export function gsoTypeOf(f: u32): u32 {
@@ -125,6 +123,7 @@ export function takesWhole(features: u32, f: u32): bool {
   const type = gsoType & ~GSO_ECN;
   if (type === GSO_TCPV4) return (features & PORT_F_GUEST_TSO4) !== 0;
   if (type === GSO_TCPV6) return (features & PORT_F_GUEST_TSO6) !== 0;
-  const isIpv6 = load<u16>(load<u32>(f + FRAME_HEADERS) + 12) === ETHERTYPE_IPV6;
+  const frame = load<u32>(f + FRAME_HEADERS);
+  const isIpv6 = <u32> load<u8>(frame + networkHeaderAt(frame)) >> 4 === 6;
   return (features & (isIpv6 ? PORT_F_GUEST_USO6 : PORT_F_GUEST_USO4)) !== 0;
 }

@@ -9,10 +9,19 @@
  * Source: VIRTIO 1.2, 2.8.
  */
 import {
+  BURST,
+  FRAME_BYTES,
+  FRAME_HEADERS,
+  FRAME_LENGTH,
   MAX_RING_SIZE,
+  PLACED_BYTES,
   PORT_F_EVENT_IDX,
   PORT_F_INDIRECT,
   PORT_FLAGS,
+  PORT_HEADER_BYTES,
+  REGION_GUEST,
+  REGION_LOCAL,
+  REGION_SIZE,
   RING_AVAIL,
   RING_DESC,
   RING_NEXT_AVAIL,
@@ -21,10 +30,17 @@ import {
   RING_SIGNALLED_VALID,
   RING_SIZE,
   RING_USED,
+  SEGMENT_BYTES,
+  SEGMENT_LENGTH,
+  SEGMENT_LOCAL,
+  USED_BYTES,
   USED_ID,
   USED_LENGTH,
   USED_SLOTS,
+  W_FRAMES,
+  W_PLACED,
   W_TABLE,
+  W_USED,
 } from "../state_layout.ts";
 import {
   appendBuffer,
@@ -43,7 +59,8 @@ import {
   WRITABLE,
 } from "./chain.ts";
 import * as guest from "./guest.ts";
-import { contiguous, translate } from "./translate.ts";
+import { fillFrame, fillPlain } from "./records.ts";
+import { contiguous, likelyRegion, translate } from "./translate.ts";
 
 /** VIRTQ_DESC_F_AVAIL (VIRTIO 1.2, 2.8.1): the driver's mark. */
 const DESC_F_AVAIL: u32 = 1 << 7;
@@ -151,6 +168,92 @@ export function take(
     if (slots >= size) return BROKEN;
     at = advance(r, at, 1);
   }
+}
+
+/**
+ * Takes the usual chains, one direct descriptor in one region, up to the first that is not so simple;
+ * see the same function of the split ring.
+ *
+ * @param w Address of the Worker's record.
+ * @param p Address of the port's record.
+ * @param r Address of the ring's record.
+ * @param limit Bytes that a chain may have.
+ * @param segments Where the chains' segments go, one each.
+ * @returns How many frame records were filled, each of one ring entry.
+ */
+export function takeSimple(w: u32, p: u32, r: u32, limit: u32, segments: u32): u32 {
+  const size = load<u32>(r + RING_SIZE);
+  const region = likelyRegion(p);
+  const regionStart = load<u64>(region + REGION_GUEST);
+  const regionSize = load<u64>(region + REGION_SIZE);
+  const regionLocal = load<u64>(region + REGION_LOCAL);
+  let position = load<u32>(r + RING_NEXT_AVAIL);
+  let f = w + W_FRAMES;
+  for (let i: u32 = 0; i < <u32> BURST; i++) {
+    const at = descriptorAt(r, position);
+    // Acquire, as in isAvailable. Only the marks may be set.
+    if (guest.loadAtomic16(at + FLAGS) !== availableMarks(position)) return i;
+    const rest = guest.load64(at + 8);
+    const length = <u32> rest;
+    const id = <u32> (rest >> 32) & 0xffff;
+    const offset = guest.load64(at) - regionStart;
+    // The flags that were read with the length count: nothing is decided on the first look.
+    if (<u32> (rest >> 48) !== availableMarks(position) || id >= size) return i;
+    if (length === 0 || length > limit) return i;
+    if (offset >= regionSize || offset + length > regionSize) return i;
+    store<u64>(segments + SEGMENT_LOCAL, regionLocal + offset);
+    store<u32>(segments + SEGMENT_LENGTH, length);
+    fillFrame(f, id, 1, length, segments, 1);
+    segments += SEGMENT_BYTES;
+    f += FRAME_BYTES;
+    position = advance(r, position, 1);
+  }
+  return BURST;
+}
+
+/**
+ * Places plain frames in the usual chains, one direct descriptor in one region that is long enough,
+ * up to the first frame or chain that is not so simple.
+ *
+ * @param w Address of the Worker's record.
+ * @param p Address of the port's record.
+ * @param r Address of the ring's record.
+ * @param frames Which frames of the burst are to be placed.
+ * @returns How many were: those of the lowest bits, each in one ring entry.
+ */
+export function placeSimple(w: u32, p: u32, r: u32, frames: u64): u32 {
+  const size = load<u32>(r + RING_SIZE);
+  const headerBytes = load<u32>(p + PORT_HEADER_BYTES);
+  const region = likelyRegion(p);
+  const regionStart = load<u64>(region + REGION_GUEST);
+  const regionSize = load<u64>(region + REGION_SIZE);
+  const regionLocal = load<u64>(region + REGION_LOCAL);
+  let position = load<u32>(r + RING_NEXT_AVAIL);
+  let placed: u32 = 0;
+  for (; frames !== 0; frames &= frames - 1) {
+    const f = w + W_FRAMES + <u32> ctz<u64>(frames) * FRAME_BYTES;
+    const at = descriptorAt(r, position);
+    const wantedFlags = availableMarks(position) | DESC_F_WRITE;
+    if (guest.loadAtomic16(at + FLAGS) !== wantedFlags || load<u32>(f + FRAME_HEADERS) !== 0) break;
+    const rest = guest.load64(at + 8);
+    const id = <u32> (rest >> 32) & 0xffff;
+    const wanted = headerBytes + load<u32>(f + FRAME_LENGTH);
+    const offset = guest.load64(at) - regionStart;
+    if (<u32> (rest >> 48) !== wantedFlags || id >= size || <u32> rest < wanted) break;
+    if (offset >= regionSize || offset + wanted > regionSize) break;
+    fillPlain(
+      w + W_PLACED + placed * PLACED_BYTES,
+      w + W_USED + placed * USED_BYTES,
+      f,
+      headerBytes,
+      regionLocal + offset,
+      id,
+      wanted,
+    );
+    placed++;
+    position = advance(r, position, 1);
+  }
+  return placed;
 }
 
 // 2.8.7: all entries of the table in their order; NEXT means nothing there.

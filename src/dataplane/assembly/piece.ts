@@ -17,8 +17,8 @@ import {
   PLACED_PIECE_START,
 } from "../state_layout.ts";
 import { add, finish, sumState, swap } from "./checksum.ts";
+import { networkHeaderAt } from "./network.ts";
 import { csumStartOf, GSO_UDP_L4, gsoTypeOf } from "./offload.ts";
-import { networkHeaderAt } from "./segmentation.ts";
 
 /** Offsets in an IPv4 header. */
 const IPV4_LENGTH: u32 = 2;

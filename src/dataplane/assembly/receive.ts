@@ -41,9 +41,6 @@ import {
   SEGMENT_LENGTH,
   SEGMENT_LOCAL,
   SNAPSHOT_BYTES,
-  USED_ID,
-  USED_LENGTH,
-  USED_SLOTS,
   W_FRAMES,
   W_HEADERS,
   W_SEGMENTS,
@@ -62,8 +59,17 @@ import {
 import { forward } from "./forward.ts";
 import * as guest from "./guest.ts";
 import { checkClaims } from "./offload.ts";
-import { breakRing, copyToState, count, portAt, portOfRing, ringAt, workerAt } from "./records.ts";
-import { advance, CORRUPT, EMPTY, look, publishUsed, take } from "./virtqueue.ts";
+import {
+  breakRing,
+  copyToState,
+  count,
+  fillFrame,
+  portAt,
+  portOfRing,
+  ringAt,
+  workerAt,
+} from "./records.ts";
+import { advance, CORRUPT, EMPTY, look, publishUsed, take, takeSimple } from "./virtqueue.ts";
 
 /** Segments that one chain can take: one per descriptor, and one more per region border. */
 const CHAIN_ROOM: u32 = (MAX_RING_SIZE + MAX_REGIONS) * SEGMENT_BYTES;
@@ -129,9 +135,9 @@ export function complete(worker: u32, ring: u32): bool {
 function takeChains(worker: u32, w: u32, p: u32, ring: u32, r: u32): u32 {
   const limit = load<u32>(p + PORT_HEADER_BYTES) + MAX_FRAME_BYTES;
   const roof = w + W_SEGMENTS + MAX_SEGMENTS * SEGMENT_BYTES;
-  let segments = w + W_SEGMENTS;
-  let position = load<u32>(r + RING_NEXT_AVAIL);
-  let taken: u32 = 0;
+  let taken = takeSimple(w, p, r, limit, w + W_SEGMENTS);
+  let segments = w + W_SEGMENTS + taken * SEGMENT_BYTES;
+  let position = advance(p, r, load<u32>(r + RING_NEXT_AVAIL), taken);
   for (; taken < <u32> BURST && roof - segments >= <u32> CHAIN_ROOM; taken++) {
     const outcome = take(w, p, r, position, READABLE, limit, segments, roof);
     if (outcome === NONE) break;
@@ -140,19 +146,11 @@ function takeChains(worker: u32, w: u32, p: u32, ring: u32, r: u32): u32 {
       break;
     }
     const f = w + W_FRAMES + taken * FRAME_BYTES;
-    store<u32>(f + USED_ID, chainId);
-    store<u32>(f + USED_LENGTH, 0);
-    store<u32>(f + USED_SLOTS, chainSlots);
     position = advance(p, r, position, chainSlots);
-    if (outcome === SOUND) {
-      store<u32>(f + FRAME_DROP, 0);
-      store<u32>(f + FRAME_LENGTH, chainBytes);
-      store<u32>(f + FRAME_SEGMENTS, segments);
-      store<u32>(f + FRAME_SEGMENT_COUNT, (segmentsEnd - segments) / SEGMENT_BYTES);
-      segments = segmentsEnd;
-    } else {
-      store<u32>(f + FRAME_DROP, C_DROP_BAD_CHAIN);
-    }
+    const amount = (segmentsEnd - segments) / SEGMENT_BYTES;
+    fillFrame(f, chainId, chainSlots, chainBytes, segments, amount);
+    if (outcome === SOUND) segments = segmentsEnd;
+    else store<u32>(f + FRAME_DROP, C_DROP_BAD_CHAIN);
   }
   store<u32>(r + RING_NEXT_AVAIL, position);
   return taken;
@@ -170,8 +168,6 @@ function takeHeaders(w: u32, p: u32, taken: u32): void {
       continue;
     }
     store<u32>(f + FRAME_LENGTH, length);
-    store<u32>(f + FRAME_HEADERS, 0);
-    store<u32>(f + FRAME_FLOW, 0);
     takeHeader(f, headerBytes, min<u32>(length, SNAPSHOT_BYTES));
     // Flags and GSO type: zero for a plain frame, and then nothing else of the header counts.
     if (load<u16>(f + FRAME_HEADER) !== 0) takeOffload(w, p, f, i);
@@ -199,6 +195,7 @@ function takeHeader(f: u32, headerBytes: u32, snapshotBytes: u32): void {
   const length = load<u32>(segment + SEGMENT_LENGTH);
   const wanted = headerBytes + snapshotBytes;
   if (length < wanted) {
+    store<u32>(f + FRAME_FLOW, 0);
     gather(f, f + FRAME_HEADER, headerBytes);
     gather(f, f + FRAME_SNAPSHOT, snapshotBytes);
     return;
@@ -206,7 +203,8 @@ function takeHeader(f: u32, headerBytes: u32, snapshotBytes: u32): void {
   const from = load<u64>(segment + SEGMENT_LOCAL);
   const to = f + FRAME_SNAPSHOT;
   store<u64>(f + FRAME_HEADER, guest.load64(from));
-  store<u32>(f + FRAME_HEADER + 8, guest.load32(from + 8));
+  // The flow stands behind the header, and is not known yet.
+  store<u64>(f + FRAME_HEADER + 8, guest.load32(from + 8));
   const frame = from + headerBytes;
   v128.store(to, guest.load128(frame));
   v128.store(to, guest.load128(frame + 16), 16);

@@ -7,13 +7,20 @@ import {
   C_RING_FAULTS,
   COUNTER_BLOCK_BYTES,
   COUNTERS,
+  FRAME_LENGTH,
+  FRAME_SEGMENT_COUNT,
   MAX_PORTS,
+  PLACED_FRAME,
+  PLACED_TO,
+  PLACED_WRITE_COUNT,
   PORT_BYTES,
   PORTS,
   RING_BYTES,
   RING_FAULT,
   RINGS,
   RINGS_PER_PORT,
+  USED_ID,
+  USED_SLOTS,
   WORKER_BYTES,
   WORKERS,
 } from "../state_layout.ts";
@@ -48,6 +55,57 @@ export function bridgeAt(bridge: u32): u32 {
 export function count(worker: u32, port: u32, counter: u32, amount: u64): void {
   const at = COUNTERS + (worker * MAX_PORTS + port) * COUNTER_BLOCK_BYTES + counter;
   store<u64>(at, load<u64>(at) + amount);
+}
+
+/**
+ * Fills a frame record whose frame lies in segments, and has no offload as far as is known.
+ *
+ * @param f Address of the frame record.
+ * @param id What names the chain.
+ * @param slots Ring entries of the chain.
+ * @param length Bytes of the chain.
+ * @param segments Address of its first segment.
+ * @param amount How many segments there are.
+ */
+export function fillFrame(
+  f: u32,
+  id: u32,
+  slots: u32,
+  length: u32,
+  segments: u32,
+  amount: u32,
+): void {
+  store<u64>(f + USED_ID, id);
+  store<u64>(f + USED_SLOTS, slots);
+  store<u64>(f + FRAME_LENGTH, <u64> length | <u64> segments << 32);
+  store<u64>(f + FRAME_SEGMENT_COUNT, amount);
+}
+
+/**
+ * Fills a placement of a plain frame that goes to one place, and the used element for it.
+ *
+ * @param placed Address of the placement.
+ * @param element Address of the used element.
+ * @param f Address of the frame record.
+ * @param headerBytes Bytes of the receiver's virtio-net header.
+ * @param to Where it goes, in the receiver's memory.
+ * @param id What names the chain.
+ * @param length Bytes written: header and frame.
+ */
+export function fillPlain(
+  placed: u32,
+  element: u32,
+  f: u32,
+  headerBytes: u32,
+  to: u64,
+  id: u32,
+  length: u32,
+): void {
+  store<u64>(placed + PLACED_FRAME, f);
+  store<u64>(placed + PLACED_WRITE_COUNT, <u64> headerBytes << 32);
+  store<u64>(placed + PLACED_TO, to);
+  store<u64>(element + USED_ID, <u64> id | <u64> length << 32);
+  store<u64>(element + USED_SLOTS, 1);
 }
 
 /** Quarantines a ring (answer R2): no Worker touches it until it is started anew. */

@@ -4,9 +4,10 @@
  * Works on the first bytes of the frame in state memory, which the guest cannot change any more.
  * Every offset is checked against them: a packet that is not what its GSO type claims is not cut.
  *
- * Source: RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP), RFC 768 (UDP), IEEE 802.1Q, 9.6 (tags).
+ * Source: RFC 791 (IPv4), RFC 8200 (IPv6), RFC 9293 (TCP), RFC 768 (UDP).
  */
 import { FRAME_HEADERS, FRAME_LENGTH, MAX_PIECES, MAX_SNAPSHOT_BYTES } from "../state_layout.ts";
+import { networkHeaderAt } from "./network.ts";
 import {
   csumPlaceOf,
   csumStartOf,
@@ -64,16 +65,4 @@ export function lookAt(f: u32): bool {
   const size = gsoSizeOf(f);
   pieces = (length - headerBytes + size - 1) / size;
   return pieces <= <u32> MAX_PIECES;
-}
-
-/** Where the IP header starts, behind at most two tags; 0 when there is none. */
-export function networkHeaderAt(frame: u32): u32 {
-  let at: u32 = 12;
-  for (let tags: u32 = 0; tags < 3; tags++) {
-    const type = load<u16>(frame + at);
-    if (type === 0x0008 || type === 0xdd86) return at + 2;
-    if (type !== 0x0081 && type !== 0xa888) return 0;
-    at += 4;
-  }
-  return 0;
 }

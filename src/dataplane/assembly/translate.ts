@@ -21,6 +21,17 @@ export let contiguous: u64 = 0;
 let hint: u32 = 0;
 
 /**
+ * The region that held the last address: where loops over many buffers begin, which then compare
+ * addresses with it by themselves.
+ *
+ * @param port Address of the port's record.
+ * @returns Address of the region's record; its size is 0 when there is none.
+ */
+export function likelyRegion(port: u32): u32 {
+  return port + PORT_REGIONS + hint;
+}
+
+/**
  * Translates the start of a range of guest addresses.
  *
  * @param port Address of the port's record.

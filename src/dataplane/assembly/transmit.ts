@@ -50,6 +50,7 @@ import {
   RING_FLAGS,
   RING_LOCK,
   RING_NEXT_AVAIL,
+  RING_SIZE,
   RINGS_PER_PORT,
   SEGMENT_BYTES,
   USED_BYTES,
@@ -80,7 +81,7 @@ import { flowOf } from "./flow.ts";
 import { gsoSizeOf, gsoTypeOf, HDR_F_NEEDS_CSUM, takesWhole } from "./offload.ts";
 import { breakRing, count, portAt, ringAt, workerAt } from "./records.ts";
 import { headerBytes, lookAt, pieces } from "./segmentation.ts";
-import { advance, CORRUPT, look, publishUsed, take } from "./virtqueue.ts";
+import { advance, CORRUPT, look, placeSimple, publishUsed, take } from "./virtqueue.ts";
 
 /** How placing a frame ended. */
 const PLACED: u32 = 0;
@@ -224,7 +225,14 @@ function place(worker: u32, port: u32, ring: u32, frames: u64): u64 {
     return 0;
   }
   let bytes: u64 = 0;
-  let delivered: u32 = 0;
+  let delivered = placeSimple(w, p, r, frames);
+  position = advance(p, r, position, delivered);
+  placedCount = delivered;
+  usedCount = delivered;
+  for (let i: u32 = 0; i < delivered; i++) {
+    bytes += load<u32>(w + W_FRAMES + <u32> ctz<u64>(frames) * FRAME_BYTES + FRAME_LENGTH);
+    frames &= frames - 1;
+  }
   for (; frames !== 0; frames &= frames - 1) {
     const f = w + W_FRAMES + <u32> ctz<u64>(frames) * FRAME_BYTES;
     const isCut = load<u32>(f + FRAME_HEADERS) !== 0 && gsoTypeOf(f) !== 0 &&
@@ -322,6 +330,9 @@ function placeFrame(worker: u32, port: u32, ring: u32, f: u32, frameBytes: u32):
   let hasLookedAgain = false;
 
   while (missing > 0) {
+    // A guest that marks descriptors of a packed ring anew behind us could offer chains without end,
+    // and W_USED holds no more than a ring has.
+    if (used >= load<u32>(r + RING_SIZE)) return NO_BUFFER;
     const outcome = take(w, p, r, at, WRITABLE, missing, writes, roof);
     if (outcome === NONE) {
       // The guest may have posted buffers since the burst began.

@@ -45,6 +45,18 @@ export function take(
     : split.take(w, p, r, position, direction, limit, segments, roof);
 }
 
+/** Takes the usual chains; see the `takeSimple` of both formats. Returns how many. */
+export function takeSimple(w: u32, p: u32, r: u32, limit: u32, segments: u32): u32 {
+  return isPacked(p)
+    ? packed.takeSimple(w, p, r, limit, segments)
+    : split.takeSimple(w, p, r, limit, segments);
+}
+
+/** Places plain frames in the usual chains; see the `placeSimple` of both formats. Returns how many. */
+export function placeSimple(w: u32, p: u32, r: u32, frames: u64): u32 {
+  return isPacked(p) ? packed.placeSimple(w, p, r, frames) : split.placeSimple(w, p, r, frames);
+}
+
 /** The position behind a chain of so many ring entries. */
 export function advance(p: u32, r: u32, position: u32, slots: u32): u32 {
   return isPacked(p) ? packed.advance(r, position, slots) : (position + slots) & 0xffff;

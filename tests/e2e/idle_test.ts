@@ -1,0 +1,35 @@
+/**
+ * What a switch costs when nobody talks.
+ *
+ * @module
+ */
+import { ok, strictEqual } from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
+import { Nic } from "../../src/host/nic.ts";
+import { Labswitch } from "../support/labswitch.ts";
+
+const PORTS = 16;
+const SECONDS = 10;
+
+Deno.test("labswitch uses less than 1 % of a core with 16 connected, silent ports", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "labswitch-idle-" });
+  try {
+    const names = Array.from({ length: PORTS }, (_, i) => `vm${i + 1}`);
+    const ports = names.map((name) => `  ${name}: { type: vhost-user, socket: ${name}.sock }\n`);
+    await using lab = await Labswitch.start({
+      folder,
+      topology: `version: 1\nports:\n${ports.join("")}`,
+    });
+    using nics = new DisposableStack();
+    for (const name of names) nics.use(Nic.connect(lab.port(name).socket));
+    for (const name of names) await lab.awaitLine(new RegExp(`${name}  up`));
+    strictEqual(lab.topology.threads.poll, "adaptive");
+    const before = await lab.processorSeconds();
+    await delay(SECONDS * 1000);
+    const share = (await lab.processorSeconds() - before) / SECONDS;
+    console.log(`${PORTS} silent ports: ${(100 * share).toFixed(2)} % of a core`);
+    ok(share < 0.01, `it used ${(100 * share).toFixed(2)} % of a core`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
