@@ -8,7 +8,7 @@
  * @module
  */
 import { Command, InvalidArgumentError } from "commander";
-import { Difference, RingFuzz } from "./ring_fuzz.ts";
+import { Difference, kindOf, RingFuzz } from "./ring_fuzz.ts";
 
 const INPUTS_PER_REPORT = 100_000;
 
@@ -52,7 +52,7 @@ function report(error: unknown, seed: number, index: number): number {
   const what = error instanceof Difference ? error.message : String(error);
   console.error(`input ${index} of seed ${seed}: ${what}`);
   console.error(`again: deno task fuzz --seed ${seed} --first ${index} --inputs 1`);
-  console.error(`fixture: ${JSON.stringify({ seed, index, expected: "none" })}`);
+  console.error(`fixture: ${JSON.stringify({ seed, index, ...kindOf(index), expected: "none" })}`);
   return 1;
 }
 

@@ -1,6 +1,7 @@
 /**
- * What a switch must do with split rings, written from VIRTIO 1.2 and the project's answers to bad
- * input (R1: the chain comes back with length 0 and is counted; R2: the ring is quarantined).
+ * What a switch must do with the rings and offloads of its guests, written from VIRTIO 1.2 and the
+ * project's answers to bad input (R1: the chain comes back with length 0 and is counted; R2: the ring
+ * is quarantined). Rings are in model_split.ts and model_packed.ts, offloads in model_offload.ts.
  *
  * It is slow and plain on purpose and shares nothing with the data plane but the names of counters.
  * It works on copies of the guests' memories; after {@linkcode Model.turn} they hold what the real
@@ -14,14 +15,17 @@
  * | receive chain that is longer than needed, or a loop | looked at only as far as it is needed |
  * | bad receive chain within a merged frame | it and those before it come back empty, the frame starts anew |
  * | frame that finds no buffer | dropped, and with it the rest of the burst for that guest |
+ * | pieces of a super-packet before one that finds no buffer | stay delivered |
  *
  * @module
  */
 import {
   C_BAD_RX_CHAIN,
   C_CALLS,
+  C_CHECKSUMMED,
   C_DROP_BAD_CHAIN,
   C_DROP_BAD_OFFLOAD,
+  C_DROP_BAD_SEGMENTATION,
   C_DROP_DISABLED,
   C_DROP_NO_BUFFER,
   C_DROP_NOT_READY,
@@ -34,83 +38,40 @@ import {
   C_RECEIVED_BYTES,
   C_RECEIVED_FRAMES,
   C_RING_FAULTS,
+  C_SEGMENTED,
   C_TRANSMITTED_BYTES,
   C_TRANSMITTED_FRAMES,
 } from "../../src/dataplane/state_layout.ts";
-import type { PlacedRegion } from "../support/guest_memory.ts";
-
-/** A ring as the model keeps it. */
-export interface ModelRing {
-  /** Offsets in the guest's memory. */
-  readonly desc: number;
-  /** Available ring. */
-  readonly avail: number;
-  /** Used ring. */
-  readonly used: number;
-  /** Entries. */
-  readonly size: number;
-  /** Whether it is started. */
-  readonly isStarted: boolean;
-  /** Whether it is enabled. */
-  readonly isEnabled: boolean;
-  /** Next available entry to take. */
-  nextAvail: number;
-  /** Next used entry to write. */
-  nextUsed: number;
-  /** Used index at the last decision to call, or null when there was none since the start. */
-  signalled: number | null;
-  /** Whether it is quarantined. */
-  isBroken: boolean;
-}
-
-/** A guest as the model sees it. */
-export interface ModelGuest {
-  /** A copy of its memory. */
-  readonly bytes: Uint8Array;
-  /** The same. */
-  readonly view: DataView;
-  /** Its memory table. */
-  readonly regions: readonly PlacedRegion[];
-  /** Bytes of the virtio-net header. */
-  readonly headerBytes: number;
-  /** VIRTIO_NET_F_MRG_RXBUF. */
-  readonly isMergeable: boolean;
-  /** VIRTIO_F_EVENT_IDX. */
-  readonly hasEventIndex: boolean;
-  /** VIRTIO_F_INDIRECT_DESC. */
-  readonly hasIndirect: boolean;
-  /** Its receive queue. */
-  readonly receive: ModelRing;
-  /** Its transmit queue. */
-  readonly transmit: ModelRing;
-}
-
-/** A piece of a guest's memory. */
-interface Span {
-  readonly at: number;
-  readonly length: number;
-}
+import { GSO_UDP_L4 } from "../support/packets.ts";
+import {
+  bytesOf,
+  gather,
+  type ModelGuest,
+  type ModelRing,
+  type RingFormat,
+  type Span,
+  type UsedChain,
+  WRITE,
+} from "./model_memory.ts";
+import { claimOf, type Form, type Forms, formsFor, type Offload } from "./model_offload.ts";
+import { PACKED } from "./model_packed.ts";
+import { SPLIT } from "./model_split.ts";
 
 /** A frame on its way. */
 interface Frame {
-  /** Bit of the burst; frames of one destination keep this order. */
   readonly bytes: Uint8Array;
+  /** What its sender left to others. */
+  readonly offload: Offload | null;
 }
 
-/** A receive chain that goes back, and what is written there. */
-interface UsedChain {
-  readonly head: number;
-  length: number;
-}
+/** How placing a frame ended when it was not placed. */
+type Refusal = "too big" | "no buffer";
 
-/** Descriptor flags (VIRTIO 1.2, 2.7.5). */
-const NEXT = 1;
-const WRITE = 2;
-const INDIRECT = 4;
 const BURST = 64;
 const MIN_FRAME_BYTES = 14;
 const MAX_FRAME_BYTES = 65549;
-const NEEDS_CSUM = 1;
+/** Where the IP header has begun for sure: behind the addresses, two tags and a type. */
+const NETWORK_KNOWN_BYTES = 23;
 
 /** The model of a switch with one bridge. */
 export class Model {
@@ -121,8 +82,9 @@ export class Model {
   /** Calls as pairs of port and ring index, in no particular order. */
   readonly calls: [port: number, index: number][] = [];
   /**
-   * Whether the outcome depends on what no specification says: the order of writes to one byte, or
-   * header flags that a later feature may give a meaning. Then only containment can be checked.
+   * Whether the outcome depends on what no specification says: the order of writes to one byte, a
+   * packet too short for its family to be known, an event at a descriptor that the ring does not have.
+   * Then only containment can be checked.
    */
   isUncertain = false;
   readonly #addresses = new Map<string, number>();
@@ -151,48 +113,46 @@ export class Model {
 
   #poll(guest: ModelGuest, port: number): void {
     const ring = guest.transmit;
+    const format = formatOf(guest);
     if (!ring.isStarted || ring.isBroken) return;
-    const available = availableCount(guest, ring);
-    if (available === 0) return;
-    // 2.7.13.3: no more chains than descriptors.
-    if (available > ring.size) return this.#break(ring, port);
-    const offered = Array.from(
-      { length: Math.min(available, BURST) },
-      (_, i) => headAt(guest, ring, i),
-    );
-    // 2.7.6: a head is an index of the table.
-    const bad = offered.findIndex((head) => head >= ring.size);
-    if (bad >= 0) this.#break(ring, port);
-    const heads = bad < 0 ? offered : offered.slice(0, bad);
-    if (heads.length === 0) return;
-    const frames = heads.map((head) => this.#take(guest, port, head));
+    if (format.isCorrupt(guest, ring)) return this.#break(ring, port);
+    const frames: (Frame | null)[] = [];
+    const used: UsedChain[] = [];
+    let slots = 0;
+    while (frames.length < BURST) {
+      const limit = guest.headerBytes + MAX_FRAME_BYTES;
+      const chain = format.take(guest, ring, slots, 0, limit);
+      if (chain === "broken") this.#break(ring, port);
+      if (chain === "broken" || chain === "none") break;
+      frames.push(this.#take(guest, port, chain.spans));
+      used.push({ id: chain.id, slots: chain.slots, length: 0 });
+      slots += chain.slots;
+    }
+    if (frames.length === 0) return;
     this.#forward(port, frames);
-    ring.nextAvail = (ring.nextAvail + heads.length) & 0xffff;
-    this.#publish(guest, port, 1, heads.map((head) => ({ head, length: 0 })));
+    format.advance(ring, slots);
+    this.#publish(guest, port, 1, used);
   }
 
   // Reads one frame, or counts why there is none.
-  #take(guest: ModelGuest, port: number, head: number): Frame | null {
-    if (!guest.transmit.isEnabled) {
-      this.#count(port, C_DROP_DISABLED, 1);
-      return null;
-    }
-    const limit = guest.headerBytes + MAX_FRAME_BYTES;
-    const spans = walk(guest, guest.transmit, head, 0, limit);
+  #take(guest: ModelGuest, port: number, spans: readonly Span[] | null): Frame | null {
     const drop = (why: number): null => {
       this.#count(port, why, 1);
       return null;
     };
+    if (!guest.transmit.isEnabled) return drop(C_DROP_DISABLED);
     if (spans === null) return drop(C_DROP_BAD_CHAIN);
-    const bytes = gather(guest, spans);
-    if (bytes.length < guest.headerBytes + MIN_FRAME_BYTES) return drop(C_DROP_RUNT);
-    const [flags, gsoType] = [bytes[0]!, bytes[1]!];
-    if (flags & ~NEEDS_CSUM) this.isUncertain = true;
-    // 5.1.6.2.1: no offload without its feature, and none is offered.
-    if ((flags & NEEDS_CSUM) || gsoType !== 0) return drop(C_DROP_BAD_OFFLOAD);
+    const all = gather(guest, spans);
+    if (all.length < guest.headerBytes + MIN_FRAME_BYTES) return drop(C_DROP_RUNT);
+    const bytes = all.subarray(guest.headerBytes);
+    const offload = claimOf(guest.features, all.subarray(0, guest.headerBytes), bytes.length);
+    if (offload === "bad") return drop(C_DROP_BAD_OFFLOAD);
+    if (offload?.gsoType === GSO_UDP_L4 && bytes.length < NETWORK_KNOWN_BYTES) {
+      this.isUncertain = true;
+    }
     this.#count(port, C_RECEIVED_FRAMES, 1);
-    this.#count(port, C_RECEIVED_BYTES, bytes.length - guest.headerBytes);
-    return { bytes: bytes.subarray(guest.headerBytes) };
+    this.#count(port, C_RECEIVED_BYTES, bytes.length);
+    return { bytes, offload };
   }
 
   #forward(port: number, frames: readonly (Frame | null)[]): void {
@@ -238,69 +198,86 @@ export class Model {
       this.#count(port, C_DROP_NOT_READY, frames.length);
       return;
     }
-    if (availableCount(guest, ring) > ring.size) {
+    const format = formatOf(guest);
+    if (format.isCorrupt(guest, ring)) {
       this.#break(ring, port);
       this.#count(port, C_DROP_NOT_READY, frames.length);
       return;
     }
     const used: UsedChain[] = [];
     const writes: [Span[], Uint8Array][] = [];
-    for (const [i, { bytes }] of frames.entries()) {
-      const outcome = this.#place(guest, port, bytes, used);
-      if (outcome === "too big") {
-        this.#count(port, C_DROP_TOO_BIG, 1);
-      } else if (outcome === "no buffer") {
+    for (const [i, frame] of frames.entries()) {
+      const all = formsOf(guest, frame);
+      if (all === null) {
+        this.#count(port, C_DROP_BAD_SEGMENTATION, 1);
+        continue;
+      }
+      const refusal = this.#placeAll(guest, port, all, used, writes);
+      if (refusal === "too big") this.#count(port, C_DROP_TOO_BIG, 1);
+      if (refusal === "no buffer") {
         this.#count(port, C_DROP_NO_BUFFER, frames.length - i);
         break;
-      } else {
-        writes.push(outcome);
-        this.#count(port, C_TRANSMITTED_FRAMES, 1);
-        this.#count(port, C_TRANSMITTED_BYTES, bytes.length);
       }
+      if (refusal !== null) continue;
+      this.#count(port, C_TRANSMITTED_FRAMES, 1);
+      this.#count(port, C_TRANSMITTED_BYTES, frame.bytes.length);
     }
     for (const [spans, bytes] of writes) this.#write(port, spans, bytes);
-    ring.nextAvail = (ring.nextAvail + used.length) & 0xffff;
+    format.advance(ring, slotsOf(used));
     if (used.length > 0) this.#publish(guest, port, 0, used);
+  }
+
+  #placeAll(
+    guest: ModelGuest,
+    port: number,
+    { forms, what }: Forms,
+    used: UsedChain[],
+    writes: [Span[], Uint8Array][],
+  ): Refusal | null {
+    for (const form of forms) {
+      const outcome = this.#place(guest, port, form, used);
+      if (typeof outcome === "string") return outcome;
+      writes.push(outcome);
+    }
+    if (what === "cut") this.#count(port, C_SEGMENTED, 1);
+    if (what === "finished") this.#count(port, C_CHECKSUMMED, 1);
+    return null;
   }
 
   // Finds buffers for one frame; `used` grows by the chains that are used up, for good or bad.
   #place(
     guest: ModelGuest,
     port: number,
-    frame: Uint8Array,
+    form: Form,
     used: UsedChain[],
-  ): [Span[], Uint8Array] | "too big" | "no buffer" {
+  ): [Span[], Uint8Array] | Refusal {
     const ring = guest.receive;
-    const available = availableCount(guest, ring);
-    const wanted = guest.headerBytes + frame.length;
+    const wanted = guest.headerBytes + form.frame.length;
     let spans: Span[] = [];
     let taken: UsedChain[] = [];
     let missing = wanted;
     while (missing > 0) {
-      const ahead = used.length + taken.length;
-      if (ahead >= available) return "no buffer";
-      const head = headAt(guest, ring, ahead);
-      if (head >= ring.size) {
-        this.#break(ring, port);
-        return "no buffer";
-      }
-      const chain = walk(guest, ring, head, WRITE, missing);
-      const length = chain === null ? 0 : bytesOf(chain);
+      const ahead = slotsOf(used) + slotsOf(taken);
+      const chain = formatOf(guest).take(guest, ring, ahead, WRITE, missing);
+      if (chain === "broken") this.#break(ring, port);
+      if (chain === "broken" || chain === "none") return "no buffer";
+      const { id, slots } = chain;
+      const length = chain.spans === null ? 0 : bytesOf(chain.spans);
       // 5.1.6.3.1: a receive buffer holds at least the header.
-      if (chain === null || (taken.length === 0 && length < guest.headerBytes)) {
+      if (chain.spans === null || (taken.length === 0 && length < guest.headerBytes)) {
         this.#count(port, C_BAD_RX_CHAIN, 1);
         for (const one of taken) one.length = 0;
-        used.push(...taken, { head, length: 0 });
+        used.push(...taken, { id, slots, length: 0 });
         [spans, taken, missing] = [[], [], wanted];
         continue;
       }
       if (length < missing && !guest.isMergeable) return "too big";
-      spans.push(...chain);
-      taken.push({ head, length });
+      spans.push(...chain.spans);
+      taken.push({ id, slots, length });
       missing -= length;
     }
     used.push(...taken);
-    return [spans, withHeader(guest.headerBytes, taken.length, frame)];
+    return [spans, withHeader(guest.headerBytes, taken.length, form)];
   }
 
   #write(port: number, spans: readonly Span[], bytes: Uint8Array): void {
@@ -316,154 +293,40 @@ export class Model {
 
   // Whether anything else uses these bytes: another buffer of the turn, or a ring.
   #isShared(port: number, { at, length }: Span): boolean {
-    const { receive, transmit } = this.guests[port]!;
+    const guest = this.guests[port]!;
     const meets = (start: number, end: number): boolean => at < end && start < at + length;
-    for (const { desc, avail, used, size } of [receive, transmit]) {
-      if (meets(desc, desc + 16 * size) || meets(avail, avail + 6 + 2 * size)) return true;
-      if (meets(used, used + 6 + 8 * size)) return true;
-    }
+    const rings = [guest.receive, guest.transmit].flatMap((ring) => formatOf(guest).areas(ring));
+    if (rings.some(([start, end]) => meets(start, end))) return true;
     return this.#written[port]!.some((other) => meets(other.at, other.at + other.length));
   }
 
   #publish(guest: ModelGuest, port: number, index: number, used: readonly UsedChain[]): void {
     const ring = index === 0 ? guest.receive : guest.transmit;
-    for (const { head, length } of used) {
-      const at = ring.used + 4 + 8 * (ring.nextUsed & (ring.size - 1));
-      guest.view.setUint32(at, head, true);
-      guest.view.setUint32(at + 4, length, true);
-      ring.nextUsed = (ring.nextUsed + 1) & 0xffff;
-    }
-    guest.view.setUint16(ring.used + 2, ring.nextUsed, true);
-    if (!mustCall(guest, ring)) return;
+    const mustCall = formatOf(guest).publish(guest, ring, used);
+    if (mustCall === null) this.isUncertain = true;
+    if (!mustCall) return;
     this.calls.push([port, index]);
     this.#count(port, C_CALLS, 1);
   }
 }
 
-// 2.7.7.2: without the event index the flag decides, with it whether the index crossed it.
-function mustCall(guest: ModelGuest, ring: ModelRing): boolean {
-  if (!guest.hasEventIndex) return (guest.view.getUint16(ring.avail, true) & 1) === 0;
-  const before = ring.signalled;
-  ring.signalled = ring.nextUsed;
-  if (before === null) return true;
-  const event = guest.view.getUint16(ring.avail + 4 + 2 * ring.size, true);
-  for (let index = before; index !== ring.nextUsed; index = (index + 1) & 0xffff) {
-    if (index === event) return true;
-  }
-  return false;
+function formatOf({ isPacked }: ModelGuest): RingFormat {
+  return isPacked ? PACKED : SPLIT;
 }
 
-function availableCount(guest: ModelGuest, ring: ModelRing): number {
-  return (guest.view.getUint16(ring.avail + 2, true) - ring.nextAvail) & 0xffff;
+function formsOf({ features }: ModelGuest, { bytes, offload }: Frame): Forms | null {
+  if (offload !== null) return formsFor(features, bytes, offload);
+  return { forms: [{ header: new Uint8Array(10), frame: bytes }], what: "as sent" };
 }
 
-function headAt(guest: ModelGuest, ring: ModelRing, ahead: number): number {
-  const slot = ((ring.nextAvail + ahead) & 0xffff) % ring.size;
-  return guest.view.getUint16(ring.avail + 4 + 2 * slot, true);
+function slotsOf(chains: readonly UsedChain[]): number {
+  return chains.reduce((sum, { slots }) => sum + slots, 0);
 }
 
-/** A descriptor as it was read. */
-interface Descriptor {
-  readonly addr: bigint;
-  readonly len: number;
-  readonly flags: number;
-  readonly next: number;
-}
-
-function readDescriptor(view: DataView, at: number): Descriptor {
-  return {
-    addr: view.getBigUint64(at, true),
-    len: view.getUint32(at + 8, true),
-    flags: view.getUint16(at + 12, true),
-    next: view.getUint16(at + 14, true),
-  };
-}
-
-/**
- * Lists the memory of a chain.
- *
- * @param direction 0 for a chain that the device reads, WRITE for one that it writes.
- * @param limit Bytes: a chain to read may not be longer, a chain to write is not looked at further.
- * @returns The memory in order, or null when the chain breaks a rule.
- */
-function walk(
-  guest: ModelGuest,
-  ring: ModelRing,
-  head: number,
-  direction: number,
-  limit: number,
-): Span[] | null {
-  let table = { view: guest.view, at: ring.desc, entries: ring.size, isIndirect: false };
-  let visited = 0;
-  let index = head;
-  let total = 0;
-  const spans: Span[] = [];
-  while (true) {
-    // 2.7.5: a chain has no loop, so it visits no more descriptors than there are.
-    if (index >= table.entries || visited === table.entries) return null;
-    visited++;
-    const { addr, len, flags, next } = readDescriptor(table.view, table.at + 16 * index);
-    if (flags & INDIRECT) {
-      const entries = len / 16;
-      // 2.7.5.3.1: one level, last in its chain, negotiated, whole, and no longer than the queue.
-      if (table.isIndirect || (flags & NEXT) || !guest.hasIndirect) return null;
-      if (!Number.isInteger(entries) || entries === 0 || entries > ring.size) return null;
-      const memory = translate(guest, addr, len);
-      if (memory === null) return null;
-      const view = new DataView(gather(guest, memory).buffer);
-      table = { view, at: 0, entries, isIndirect: true };
-      visited = 0;
-      index = 0;
-      continue;
-    }
-    if ((flags & WRITE) !== direction || len === 0) return null;
-    if (direction === 0 && total + len > limit) return null;
-    const length = Math.min(len, limit - total);
-    const memory = translate(guest, addr, length);
-    if (memory === null) return null;
-    spans.push(...memory);
-    total += length;
-    const isEnough = direction === WRITE && total === limit;
-    if (!(flags & NEXT) || isEnough) return spans;
-    index = next;
-  }
-}
-
-/** Where a range of guest addresses lies, or null when a byte of it lies nowhere. */
-function translate(guest: ModelGuest, address: bigint, length: number): Span[] | null {
-  const spans: Span[] = [];
-  const end = address + BigInt(length);
-  for (let from = address; from < end;) {
-    const region = guest.regions.find(({ guestAddress, sizeBytes }) =>
-      from >= guestAddress && from < guestAddress + BigInt(sizeBytes)
-    );
-    if (region === undefined) return null;
-    const offset = from - region.guestAddress;
-    const inside = BigInt(region.sizeBytes) - offset;
-    const part = end - from < inside ? end - from : inside;
-    spans.push({ at: region.localAddress + Number(offset), length: Number(part) });
-    from += part;
-  }
-  return spans;
-}
-
-function gather(guest: ModelGuest, spans: readonly Span[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(bytesOf(spans));
-  let done = 0;
-  for (const { at, length } of spans) {
-    bytes.set(guest.bytes.subarray(at, at + length), done);
-    done += length;
-  }
-  return bytes;
-}
-
-function bytesOf(spans: readonly Span[]): number {
-  return spans.reduce((sum, { length }) => sum + length, 0);
-}
-
-// 5.1.6.4: zeros, and in the long header the number of buffers at its end.
-function withHeader(headerBytes: number, buffers: number, frame: Uint8Array): Uint8Array {
+// 5.1.6.4: the offload's header, and in the long one the number of buffers at its end.
+function withHeader(headerBytes: number, buffers: number, { header, frame }: Form): Uint8Array {
   const bytes = new Uint8Array(headerBytes + frame.length);
+  bytes.set(header, 0);
   if (headerBytes === 12) new DataView(bytes.buffer).setUint16(10, buffers, true);
   bytes.set(frame, headerBytes);
   return bytes;

@@ -13,8 +13,10 @@ import { counterAt, ringAt, ringNumber, State, workerAt } from "../../src/datapl
 import {
   C_BAD_RX_CHAIN,
   C_CALLS,
+  C_CHECKSUMMED,
   C_DROP_BAD_CHAIN,
   C_DROP_BAD_OFFLOAD,
+  C_DROP_BAD_SEGMENTATION,
   C_DROP_DISABLED,
   C_DROP_NO_BUFFER,
   C_DROP_NOT_READY,
@@ -27,6 +29,7 @@ import {
   C_RECEIVED_BYTES,
   C_RECEIVED_FRAMES,
   C_RING_FAULTS,
+  C_SEGMENTED,
   C_TRANSMITTED_BYTES,
   C_TRANSMITTED_FRAMES,
   COUNTER_BLOCK_BYTES,
@@ -43,18 +46,19 @@ import {
   W_LIST_GENERATION,
 } from "../../src/dataplane/state_layout.ts";
 import { PollLoop } from "../../src/poll/poll_loop.ts";
-import {
-  featureSet,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_VERSION_1,
-  VIRTIO_NET_F_MRG_RXBUF,
-} from "../../src/virtio/features.ts";
 import { GuestMemory } from "../support/guest_memory.ts";
 import { PortRecords } from "../support/port_records.ts";
-import { Model, type ModelGuest, type ModelRing } from "./model.ts";
+import { Model } from "./model.ts";
+import type { ModelGuest, ModelRing } from "./model_memory.ts";
+import { positionOf } from "./model_packed.ts";
 import { Random } from "./random.ts";
-import { GuestMaker, type GuestPlan, REGION_BYTES, type RingPlan } from "./situation.ts";
+import {
+  GuestMaker,
+  type GuestPlan,
+  type InputKind,
+  REGION_BYTES,
+  type RingPlan,
+} from "./situation.ts";
 
 /** How an input ended, when it did not end in a difference. */
 export type Verdict = "compared" | "contained";
@@ -91,6 +95,9 @@ const COUNTERS: Readonly<Record<string, readonly number[]>> = {
   "addresses moved": [C_MOVED],
   "ring faults": [C_RING_FAULTS],
   "calls": [C_CALLS],
+  "super-packets cut": [C_SEGMENTED],
+  "checksums finished": [C_CHECKSUMMED],
+  "super-packets that cannot be cut": [C_DROP_BAD_SEGMENTATION],
 };
 
 /** One guest, kept from input to input. */
@@ -102,6 +109,11 @@ interface FuzzGuest {
   readonly actual: Buffer;
   readonly expected: Buffer;
   readonly expectedBytes: Uint8Array<ArrayBuffer>;
+}
+
+/** The kind of an input, unless told otherwise: half are packed, half have offloads. */
+export function kindOf(index: number): InputKind {
+  return { isPacked: index % 2 === 1, hasOffloads: index % 4 >= 2 };
 }
 
 /** A switch and guests for any number of inputs. */
@@ -143,12 +155,13 @@ export class RingFuzz {
    *
    * @param seed The run.
    * @param index The input's number in it.
+   * @param kind What kind of guests it has.
    * @returns Whether everything could be compared, or only that the guests stayed in their memory.
    * @throws {Difference} When the switch did something else than the model.
    */
-  run(seed: number, index: number): Verdict {
+  run(seed: number, index: number, kind: InputKind = kindOf(index)): Verdict {
     const random = new Random(seed, index);
-    const plans = this.#guests.map((guest, port) => this.#prepare(random, guest, port));
+    const plans = this.#guests.map((guest, port) => this.#prepare(random, guest, port, kind));
     this.#clear();
     const model = new Model(
       plans.map((plan, port) => modelGuest(plan, this.#guests[port]!.expectedBytes)),
@@ -166,10 +179,10 @@ export class RingFuzz {
     return model.isUncertain ? "contained" : "compared";
   }
 
-  #prepare(random: Random, guest: FuzzGuest, port: number): GuestPlan {
+  #prepare(random: Random, guest: FuzzGuest, port: number, kind: InputKind): GuestPlan {
     guest.memory.bytes.set(this.#template, PAGE_BYTES);
-    const plan = new GuestMaker(random, guest.memory, guest.view).make();
-    guest.records.setFeatures(featuresOf(plan));
+    const plan = new GuestMaker(random, guest.memory, guest.view, kind).make();
+    guest.records.setFeatures(plan.features);
     guest.records.setRegions(plan.regions);
     plan.rings.forEach((ring, index) => this.#startRing(guest, port, index, ring));
     guest.expectedBytes.set(guest.memory.bytes.subarray(PAGE_BYTES), PAGE_BYTES);
@@ -284,26 +297,20 @@ function makeTemplate(memory: GuestMemory): Buffer {
   return template;
 }
 
-function featuresOf(plan: GuestPlan): bigint {
-  const bits: number[] = [];
-  if (plan.isMergeable) bits.push(VIRTIO_NET_F_MRG_RXBUF);
-  if (plan.headerBytes === 12) bits.push(VIRTIO_F_VERSION_1);
-  if (plan.hasEventIndex) bits.push(VIRTIO_F_EVENT_IDX);
-  if (plan.hasIndirect) bits.push(VIRTIO_F_INDIRECT_DESC);
-  return featureSet(...bits);
-}
-
 function modelGuest(plan: GuestPlan, bytes: Uint8Array<ArrayBuffer>): ModelGuest {
-  const [receive, transmit] = plan.rings.map(modelRing);
+  const [receive, transmit] = plan.rings.map((ring) => modelRing(ring, plan.isPacked));
   const view = new DataView(bytes.buffer);
   return { ...plan, bytes, view, receive: receive!, transmit: transmit! };
 }
 
-function modelRing(ring: RingPlan): ModelRing {
-  const { places: { desc, avail, used }, size, isStarted, isEnabled, index, signalled } = ring;
+function modelRing(ring: RingPlan, isPacked: boolean): ModelRing {
+  const { places: { desc, avail, used }, size, isStarted, isEnabled } = ring;
+  const place = (index: number): number => isPacked ? positionOf(index, size) : index;
+  const [start, signalled] = [ring.index, ring.signalled];
   return {
-    ...{ desc, avail, used, size, isStarted, isEnabled },
-    ...{ nextAvail: index, nextUsed: index, signalled, isBroken: false },
+    ...{ desc, avail, used, size, isStarted, isEnabled, isBroken: false },
+    ...{ nextAvail: place(start), nextUsed: place(start) },
+    signalled: signalled === null ? null : place(signalled),
   };
 }
 

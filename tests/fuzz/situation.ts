@@ -7,8 +7,19 @@
  *
  * @module
  */
+import {
+  featureSet,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_NET_F_MRG_RXBUF,
+} from "../../src/virtio/features.ts";
 import { placeRing, type RingPlaces } from "../../src/virtio/layouts.ts";
+import { placePackedRing } from "../../src/virtio/packed_layouts.ts";
 import type { GuestMemory, PlacedRegion } from "../support/guest_memory.ts";
+import { drawFeatures, startOffload } from "./offload_situation.ts";
+import { positionOf } from "./model_packed.ts";
 import type { Random } from "./random.ts";
 
 /** Bytes of each of a guest's two regions. */
@@ -19,14 +30,29 @@ const ADDRESS_BYTES = 2 * REGION_BYTES;
 const NEXT = 1;
 const WRITE = 2;
 const INDIRECT = 4;
+const AVAIL = 0x80;
+const USED = 0x8000;
+const MARKS = AVAIL | USED;
 const TOP = 1n << 64n;
 /** A 65,535 byte packet behind an Ethernet header. */
 const MAX_FRAME_BYTES = 65549;
 /** Descriptors of the chain that holds about that much. */
 const LARGEST_CHAIN = 10;
 
+/** What the guests of an input have in common. */
+export interface InputKind {
+  /** Whether their rings are packed. */
+  readonly isPacked: boolean;
+  /** Whether they leave checksums and segmentation to others. */
+  readonly hasOffloads: boolean;
+}
+
 /** What is random about a guest besides its memory. */
 export interface GuestPlan {
+  /** What was negotiated. */
+  readonly features: bigint;
+  /** Whether its rings are packed. */
+  readonly isPacked: boolean;
   /** Bytes of the virtio-net header. */
   readonly headerBytes: number;
   /** Negotiated features that matter. */
@@ -47,13 +73,13 @@ export interface RingPlan {
   readonly places: RingPlaces;
   /** Entries. */
   readonly size: number;
-  /** Where both indexes start. */
+  /** Where both sides start: an index; in a packed ring, a slot and in bit 15 the wrap counter. */
   readonly index: number;
   /** Whether it is started. */
   readonly isStarted: boolean;
   /** Whether it is enabled. */
   readonly isEnabled: boolean;
-  /** Used index at the last decision to call, or null. */
+  /** The same at the last decision to call, or null. */
   readonly signalled: number | null;
 }
 
@@ -81,6 +107,7 @@ export class GuestMaker {
   readonly #random: Random;
   readonly #memory: GuestMemory;
   readonly #view: DataView;
+  readonly #kind: InputKind;
   readonly #regions: readonly PlacedRegion[];
   readonly #firstAddress: bigint;
   /** Whether this guest makes mistakes at all. */
@@ -91,11 +118,13 @@ export class GuestMaker {
    * @param random Where choices come from.
    * @param memory The guest's memory, with two regions of REGION_BYTES.
    * @param view The same.
+   * @param kind What kind of guest to make.
    */
-  constructor(random: Random, memory: GuestMemory, view: DataView) {
+  constructor(random: Random, memory: GuestMemory, view: DataView, kind: InputKind) {
     this.#random = random;
     this.#memory = memory;
     this.#view = view;
+    this.#kind = kind;
     this.#isHostile = random.chance(0.5);
     this.#regions = this.#placeRegions();
     this.#firstAddress = this.#regions[0]!.guestAddress;
@@ -110,14 +139,33 @@ export class GuestMaker {
     const hasIndirect = random.chance(0.6);
     const receive = this.#placeRing(0);
     const transmit = this.#placeRing(4096);
+    const features = this.#features(headerBytes, { isMergeable, hasEventIndex, hasIndirect });
     const fill = { headerBytes, hasIndirect };
     this.#fillRing(receive, { ...fill, isWritable: true });
     this.#fillRing(transmit, { ...fill, isWritable: false });
     return {
-      ...{ headerBytes, isMergeable, hasEventIndex, hasIndirect },
+      ...{ features, headerBytes, isMergeable, hasEventIndex, hasIndirect },
+      isPacked: this.#kind.isPacked,
       regions: this.#regions,
       rings: [receive, transmit],
     };
+  }
+
+  #features(
+    headerBytes: number,
+    { isMergeable, hasEventIndex, hasIndirect }: {
+      readonly isMergeable: boolean;
+      readonly hasEventIndex: boolean;
+      readonly hasIndirect: boolean;
+    },
+  ): bigint {
+    const bits: number[] = [];
+    if (isMergeable) bits.push(VIRTIO_NET_F_MRG_RXBUF);
+    if (headerBytes === 12) bits.push(VIRTIO_F_VERSION_1);
+    if (hasEventIndex) bits.push(VIRTIO_F_EVENT_IDX);
+    if (hasIndirect) bits.push(VIRTIO_F_INDIRECT_DESC);
+    if (this.#kind.isPacked) bits.push(VIRTIO_F_RING_PACKED);
+    return featureSet(...bits) | (this.#kind.hasOffloads ? drawFeatures(this.#random) : 0n);
   }
 
   #placeRegions(): PlacedRegion[] {
@@ -137,6 +185,27 @@ export class GuestMaker {
   }
 
   #placeRing(start: number): RingPlan {
+    return this.#kind.isPacked ? this.#placePackedRing(start) : this.#placeSplitRing(start);
+  }
+
+  // Positions here go through two rounds, of which the first has the wrap counter.
+  #placePackedRing(start: number): RingPlan {
+    const random = this.#random;
+    const size = random.chance(0.1) ? random.pick([1, 64, 128]) : random.between(1, 40);
+    const local = this.#regions[0]!.localAddress + start + 16 * random.below(4);
+    const position = random.chance(0.5)
+      ? (2 * size - random.below(size)) % (2 * size)
+      : random.below(2 * size);
+    const before = (position + 2 * size - random.below(size)) % (2 * size);
+    return {
+      ...{ places: placePackedRing(local, size), size, index: offWrapOf(position, size) },
+      isStarted: random.chance(0.98),
+      isEnabled: random.chance(0.97),
+      signalled: random.chance(0.7) ? offWrapOf(before, size) : null,
+    };
+  }
+
+  #placeSplitRing(start: number): RingPlan {
     const random = this.#random;
     const size = random.chance(0.1) ? random.pick([1, 64, 128]) : 2 << random.below(5);
     const local = this.#regions[0]!.localAddress + start + 16 * random.below(4);
@@ -155,6 +224,79 @@ export class GuestMaker {
   }
 
   #fillRing(ring: RingPlan, fill: ChainPlan): void {
+    if (this.#kind.isPacked) this.#fillPackedRing(ring, fill);
+    else this.#fillSplitRing(ring, fill);
+  }
+
+  #fillPackedRing(ring: RingPlan, fill: ChainPlan): void {
+    const random = this.#random;
+    const { size, places } = ring;
+    const start = positionOf(ring.index, size);
+    const at = (ahead: number): number => (start + ahead) % (2 * size);
+    for (let i = 0; i < size; i++) {
+      // Used in the round before; an odd guest leaves anything there.
+      const marks = this.#mistake(0.01) ? random.next() & 0xffff : at(i) < size ? 0 : MARKS;
+      this.#view.setUint16(places.desc + 16 * (at(i) % size) + 14, marks, true);
+    }
+    const wanted = random.chance(0.3) ? size : random.below(size + 1);
+    let done = 0;
+    let id = random.below(size);
+    while (done < wanted) {
+      const chain = this.#packedChain(Math.min(wanted - done, this.#chainLength(fill)), fill, size);
+      id = (id + 1) % size;
+      chain.forEach((one, i) => this.#writePackedDescriptor(ring, at(done + i), one, id));
+      done += chain.length;
+    }
+    const event = random.chance(0.95)
+      ? offWrapOf(at(random.below(done + 4)), size)
+      : random.next() & 0xffff;
+    this.#view.setUint16(places.avail, event, true);
+    this.#view.setUint16(places.avail + 2, random.pick([0, 1, 2, 2, 2, 3]), true);
+  }
+
+  #packedChain(count: number, fill: ChainPlan, size: number): Descriptor[] {
+    const random = this.#random;
+    const isTable = fill.hasIndirect ? random.chance(0.25) : this.#mistake(0.02);
+    const isMixed = isTable && this.#mistake(0.05);
+    const entries = isTable ? random.between(1, 6) : 0;
+    const direct = isTable ? (isMixed ? count - 1 : 0) : count;
+    const buffers = this.#describeBuffers(direct + entries, fill);
+    const chain = buffers.slice(0, direct);
+    if (isTable) chain.push(this.#writePackedTable(buffers.slice(direct)));
+    chain.forEach((one, i) => {
+      if (i + 1 < chain.length) one.flags |= NEXT;
+      if (this.#mistake(0.03)) this.#spoil(one, size);
+    });
+    return chain;
+  }
+
+  #writePackedTable(entries: Descriptor[]): Descriptor {
+    const random = this.#random;
+    const at = this.#allocate(16 * entries.length);
+    entries.forEach((entry, i) => {
+      // Ids and NEXT mean nothing in a table (2.8.7).
+      if (random.chance(0.1)) entry.flags |= NEXT;
+      if (this.#mistake(0.04)) this.#spoil(entry, entries.length);
+      const bytes = new Uint8Array(16);
+      writePacked(new DataView(bytes.buffer), 0, entry, random.next() & 0xffff, entry.flags);
+      this.#writeBytes(at + 16 * i, bytes);
+    });
+    const flags = INDIRECT | (this.#mistake(0.1) ? WRITE : 0);
+    return { addr: this.#addressOf(at), len: 16 * entries.length, flags, next: 0 };
+  }
+
+  #writePackedDescriptor(ring: RingPlan, position: number, one: Descriptor, id: number): void {
+    const random = this.#random;
+    const { size, places } = ring;
+    let marks = position < size ? AVAIL : USED;
+    if (this.#mistake(0.005)) marks = random.pick([0, MARKS, AVAIL, USED]);
+    const isLast = (one.flags & NEXT) === 0;
+    const name = !isLast || this.#mistake(0.01) ? random.below(2 * size) : id;
+    const flags = (one.flags & ~MARKS) | marks;
+    writePacked(this.#view, places.desc + 16 * (position % size), one, name, flags);
+  }
+
+  #fillSplitRing(ring: RingPlan, fill: ChainPlan): void {
     const random = this.#random;
     const { places, size, index } = ring;
     let free = random.below(size);
@@ -255,6 +397,10 @@ export class GuestMaker {
 
   #frameStart(headerBytes: number): Uint8Array {
     const random = this.#random;
+    if (this.#kind.hasOffloads && random.chance(0.8)) {
+      const addresses = [...random.pick(ADDRESSES), ...random.pick(ADDRESSES)];
+      return startOffload(random, headerBytes, addresses);
+    }
     const start = new Uint8Array(headerBytes + 12);
     for (let i = 2; i < headerBytes; i++) start[i] = random.below(256);
     if (this.#mistake(0.03)) start[0] = 1;
@@ -333,4 +479,21 @@ function writeDescriptor(view: DataView, at: number, { addr, len, flags, next }:
   view.setUint32(at + 8, len, true);
   view.setUint16(at + 12, flags, true);
   view.setUint16(at + 14, next, true);
+}
+
+function writePacked(
+  view: DataView,
+  at: number,
+  { addr, len }: Descriptor,
+  id: number,
+  flags: number,
+): void {
+  view.setBigUint64(at, addr, true);
+  view.setUint32(at + 8, len, true);
+  view.setUint16(at + 12, id, true);
+  view.setUint16(at + 14, flags, true);
+}
+
+function offWrapOf(position: number, size: number): number {
+  return position % size | (position < size ? 0x8000 : 0);
 }

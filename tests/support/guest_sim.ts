@@ -1,6 +1,7 @@
 /**
  * A switch without threads, sockets and descriptors, and guests without machines: state memory and
- * data plane are the real ones, a guest is a WebAssembly memory with `DriverVirtqueue`s in it.
+ * data plane are the real ones, a guest is a WebAssembly memory with driver virtqueues in it, split
+ * or packed as its features say.
  *
  * Nothing happens between two calls of {@linkcode SwitchSim.turn}, so a test decides the order.
  *
@@ -20,17 +21,22 @@ import {
   W_LIST_GENERATION,
 } from "../../src/dataplane/state_layout.ts";
 import { PollLoop } from "../../src/poll/poll_loop.ts";
+import type { DriverRing } from "../../src/virtio/driver_ring.ts";
 import { type Buffer, DriverVirtqueue, type UsedChain } from "../../src/virtio/driver_virtqueue.ts";
 import {
   featureSet,
   hasFeature,
   headerLength,
   VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_RING_PACKED,
   VIRTIO_F_VERSION_1,
 } from "../../src/virtio/features.ts";
 import { placeRing, type RingPlaces } from "../../src/virtio/layouts.ts";
+import { PackedDriverVirtqueue } from "../../src/virtio/packed_driver_virtqueue.ts";
+import { placePackedRing, WRAP_COUNTER } from "../../src/virtio/packed_layouts.ts";
 import { GuestMemory, type GuestRegion } from "./guest_memory.ts";
 import { PortRecords } from "./port_records.ts";
+import { RawPackedRing } from "./raw_packed_ring.ts";
 import { RawRing } from "./raw_ring.ts";
 
 /** What a guest is made of; everything has a default. */
@@ -94,8 +100,8 @@ interface ReceivedChain extends UsedChain {
 
 /** One queue pair of a guest. */
 interface QueuePair {
-  readonly receive: DriverVirtqueue;
-  readonly transmit: DriverVirtqueue;
+  readonly receive: DriverRing;
+  readonly transmit: DriverRing;
 }
 
 const MODULES = loadDataplane();
@@ -150,9 +156,9 @@ export class SwitchSim {
     return this.loops.reduce((taken, loop) => taken + loop.turn(), 0);
   }
 
-  /** Turns until nothing is left to do. */
+  /** Turns until nothing is left to do: only a turn behind an idle one looks at every ring. */
   settle(): void {
-    while (this.turn() > 0);
+    while (this.turn() > 0 || this.turn() > 0);
   }
 
   /** Advances the clock that ageing goes by. */
@@ -225,7 +231,7 @@ export class GuestSim {
       ...moreRegions,
     ]);
     const local = this.memory.regions[0]!.localAddress;
-    this.#places = plan.rings.map((start) => placeRing(local + start, this.#options.queueSize));
+    this.#places = plan.rings.map((start) => place(this.#options)(local + start));
     this.#sendStart = this.#sendNext = plan.send;
     this.memory.bytes.fill(GUARD, local + plan.receive, local + plan.send);
     this.pairs = Array.from({ length: pairs }, (_, pair) => ({
@@ -250,8 +256,13 @@ export class GuestSim {
     return this.pairs.map((_, pair) => ringNumber(this.#port, 2 * pair + 1));
   }
 
+  /** Whether its rings are packed. */
+  get isPacked(): boolean {
+    return hasFeature(this.#options.features, VIRTIO_F_RING_PACKED);
+  }
+
   /** Starts a ring, also anew, where both sides agree that nothing was done yet. */
-  startRing(index: number, at = 0): void {
+  startRing(index: number, at = this.isPacked ? WRAP_COUNTER : 0): void {
     this.records.startRing(index, {
       size: this.#options.queueSize,
       places: this.#places[index]!,
@@ -264,6 +275,12 @@ export class GuestSim {
   raw(index: number): RawRing {
     const view = new DataView(this.memory.memory.buffer);
     return new RawRing(view, this.#places[index]!, this.#options.queueSize);
+  }
+
+  /** The words of a packed ring. */
+  rawPacked(index: number): RawPackedRing {
+    const view = new DataView(this.memory.memory.buffer);
+    return new RawPackedRing(view, this.#places[index]!, this.#options.queueSize);
   }
 
   /** Takes bytes of the main region for something to be sent; it goes round when it is full. */
@@ -366,9 +383,10 @@ export class GuestSim {
     return true;
   }
 
-  #queue(index: number): DriverVirtqueue {
+  #queue(index: number): DriverRing {
     const { localAddress, guestAddress } = this.memory.regions[0]!;
-    return new DriverVirtqueue({
+    const Virtqueue = this.isPacked ? PackedDriverVirtqueue : DriverVirtqueue;
+    return new Virtqueue({
       memory: this.memory.memory.buffer,
       memoryAddress: Number(guestAddress) - localAddress,
       size: this.#options.queueSize,
@@ -432,13 +450,19 @@ interface MainPlan {
 }
 
 function planMain(options: Required<GuestOptions>): MainPlan {
-  const { pairs, queueSize, buffers, bufferBytes, sendBytes } = options;
-  const ringBytes = roundUp(placeRing(0, queueSize).end, RING_ALIGN_BYTES);
+  const { pairs, buffers, bufferBytes, sendBytes } = options;
+  const ringBytes = roundUp(place(options)(0).end, RING_ALIGN_BYTES);
   const rings = Array.from({ length: 2 * pairs }, (_, i) => i * ringBytes);
   const receive = 2 * pairs * ringBytes;
   const slots = pairs * buffers * (bufferBytes + GUARD_BYTES);
   const send = roundUp(receive + slots, RING_ALIGN_BYTES);
   return { rings, receive, send, end: send + sendBytes };
+}
+
+/** How to lay a ring out that begins at an offset. */
+function place({ features, queueSize }: Required<GuestOptions>): (start: number) => RingPlaces {
+  const isPacked = hasFeature(features, VIRTIO_F_RING_PACKED);
+  return (start) => (isPacked ? placePackedRing : placeRing)(start, queueSize);
 }
 
 function withDefaults(options: GuestOptions): Required<GuestOptions> {
@@ -451,7 +475,7 @@ function withDefaults(options: GuestOptions): Required<GuestOptions> {
   };
 }
 
-function takeAll(queue: DriverVirtqueue): UsedChain[] {
+function takeAll(queue: DriverRing): UsedChain[] {
   const taken: UsedChain[] = [];
   for (let used = queue.take(); used !== null; used = queue.take()) taken.push(used);
   return taken;

@@ -9,9 +9,21 @@ import { portAt, ringAt, ringNumber, type State } from "../../src/dataplane/stat
 import {
   MAX_REGIONS,
   PORT_BRIDGE,
+  PORT_F_CSUM,
   PORT_F_EVENT_IDX,
+  PORT_F_GUEST_CSUM,
+  PORT_F_GUEST_ECN,
+  PORT_F_GUEST_TSO4,
+  PORT_F_GUEST_TSO6,
+  PORT_F_GUEST_USO4,
+  PORT_F_GUEST_USO6,
+  PORT_F_HOST_ECN,
+  PORT_F_HOST_TSO4,
+  PORT_F_HOST_TSO6,
+  PORT_F_HOST_USO,
   PORT_F_INDIRECT,
   PORT_F_MERGEABLE,
+  PORT_F_PACKED,
   PORT_FLAGS,
   PORT_HEADER_BYTES,
   PORT_REGION_COUNT,
@@ -41,6 +53,18 @@ import {
   headerLength,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_NET_F_CSUM,
+  VIRTIO_NET_F_GUEST_CSUM,
+  VIRTIO_NET_F_GUEST_ECN,
+  VIRTIO_NET_F_GUEST_TSO4,
+  VIRTIO_NET_F_GUEST_TSO6,
+  VIRTIO_NET_F_GUEST_USO4,
+  VIRTIO_NET_F_GUEST_USO6,
+  VIRTIO_NET_F_HOST_ECN,
+  VIRTIO_NET_F_HOST_TSO4,
+  VIRTIO_NET_F_HOST_TSO6,
+  VIRTIO_NET_F_HOST_USO,
   VIRTIO_NET_F_MRG_RXBUF,
 } from "../../src/virtio/features.ts";
 import type { RingPlaces } from "../../src/virtio/layouts.ts";
@@ -52,11 +76,30 @@ export interface RingStart {
   readonly size: number;
   /** Where it lies in the port's memory. */
   readonly places: RingPlaces;
-  /** Where both indexes stand. */
+  /** Where both sides stand: an index; in a packed ring, a slot and in bit 15 the wrap counter. */
   readonly index: number;
   /** What the poll loop signals when the guest must be called; -1 for nothing. */
   readonly callFd: number;
 }
+
+/** What the data plane must know of the features. */
+const FLAGS: readonly (readonly [feature: number, flag: number])[] = [
+  [VIRTIO_NET_F_MRG_RXBUF, PORT_F_MERGEABLE],
+  [VIRTIO_F_EVENT_IDX, PORT_F_EVENT_IDX],
+  [VIRTIO_F_INDIRECT_DESC, PORT_F_INDIRECT],
+  [VIRTIO_F_RING_PACKED, PORT_F_PACKED],
+  [VIRTIO_NET_F_CSUM, PORT_F_CSUM],
+  [VIRTIO_NET_F_HOST_TSO4, PORT_F_HOST_TSO4],
+  [VIRTIO_NET_F_HOST_TSO6, PORT_F_HOST_TSO6],
+  [VIRTIO_NET_F_HOST_ECN, PORT_F_HOST_ECN],
+  [VIRTIO_NET_F_HOST_USO, PORT_F_HOST_USO],
+  [VIRTIO_NET_F_GUEST_CSUM, PORT_F_GUEST_CSUM],
+  [VIRTIO_NET_F_GUEST_TSO4, PORT_F_GUEST_TSO4],
+  [VIRTIO_NET_F_GUEST_TSO6, PORT_F_GUEST_TSO6],
+  [VIRTIO_NET_F_GUEST_ECN, PORT_F_GUEST_ECN],
+  [VIRTIO_NET_F_GUEST_USO4, PORT_F_GUEST_USO4],
+  [VIRTIO_NET_F_GUEST_USO6, PORT_F_GUEST_USO6],
+];
 
 /** The records of one port. */
 export class PortRecords {
@@ -84,9 +127,7 @@ export class PortRecords {
   /** Takes over negotiated features. */
   setFeatures(features: bigint): void {
     let flags = 0;
-    if (hasFeature(features, VIRTIO_NET_F_MRG_RXBUF)) flags |= PORT_F_MERGEABLE;
-    if (hasFeature(features, VIRTIO_F_EVENT_IDX)) flags |= PORT_F_EVENT_IDX;
-    if (hasFeature(features, VIRTIO_F_INDIRECT_DESC)) flags |= PORT_F_INDIRECT;
+    for (const [feature, flag] of FLAGS) if (hasFeature(features, feature)) flags |= flag;
     this.#state.set32(this.#at + PORT_FLAGS, flags);
     this.#state.set32(this.#at + PORT_HEADER_BYTES, headerLength(features));
   }

@@ -124,6 +124,7 @@ export function takesWhole(features: u32, f: u32): bool {
   if (type === GSO_TCPV4) return (features & PORT_F_GUEST_TSO4) !== 0;
   if (type === GSO_TCPV6) return (features & PORT_F_GUEST_TSO6) !== 0;
   const frame = load<u32>(f + FRAME_HEADERS);
-  const isIpv6 = <u32> load<u8>(frame + networkHeaderAt(frame)) >> 4 === 6;
+  const network = networkHeaderAt(frame);
+  const isIpv6 = network !== 0 && <u32> load<u8>(frame + network) >> 4 === 6;
   return (features & (isIpv6 ? PORT_F_GUEST_USO6 : PORT_F_GUEST_USO4)) !== 0;
 }
