@@ -1,0 +1,171 @@
+/**
+ * `deno task bench:growth`: what a frame costs as a switch grows, and what the offloads cost that it
+ * does itself. Only the data plane's turns are timed, over simulated guests in this thread. A figure
+ * is the median of all turns: one in which the thread lost its processor says nothing.
+ *
+ * @module
+ */
+import { Command } from "commander";
+import { BURST } from "../../src/dataplane/state_layout.ts";
+import {
+  featureSet,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_NET_F_CSUM,
+  VIRTIO_NET_F_GUEST_CSUM,
+  VIRTIO_NET_F_GUEST_TSO4,
+  VIRTIO_NET_F_HOST_TSO4,
+} from "../../src/virtio/features.ts";
+import { BROADCAST, makeFrame, stationAddress } from "../support/frames.ts";
+import { type GuestOptions, type SwitchOptions, SwitchSim } from "../support/guest_sim.ts";
+import { build, offloadHeader, type Packet, TCP_ACK } from "../support/packets.ts";
+import { spreadOf } from "./report.ts";
+
+const FRAME_BYTES = 64;
+/** Bursts before the ones that count: everything is compiled and every cache is warm. */
+const WARM_UP_BURSTS = 300;
+const SUPER_PACKET_BYTES = 60_000;
+const MSS = 1448;
+const SUPER_PACKETS = 4;
+
+const program = new Command("bench:growth")
+  .description("What a frame costs as a switch grows")
+  .option("--rounds <count>", "how often everything is measured", Number, 5)
+  .option("--bursts <count>", "bursts of one measurement", Number, 1500);
+const { rounds, bursts } = program.parse(Deno.args, { from: "user" })
+  .opts<{ rounds: number; bursts: number }>();
+
+/** One row of a table: a name, and how to measure it once. */
+type Row = readonly [name: string, measure: () => Promise<number>];
+
+const tables: Readonly<Record<string, readonly Row[]>> = {
+  "ports, two of them busy: ns per frame": [2, 4, 8, 16, 32, 64].map((ports) => [
+    `${ports}`,
+    () => perFrame({ guests: Array.from({ length: ports }, () => ({})) }),
+  ]),
+  "queue pairs: ns per frame": [1, 2, 4, 8].map((pairs) => [
+    `${pairs}`,
+    () => perFrame({ guests: [{ pairs }, { pairs }], pairs }),
+  ]),
+  "entries of a ring: ns per frame": [64, 256, 1024, 4096, 32768].map((queueSize) => [
+    `${queueSize}`,
+    () => perFrame({ guests: [{ queueSize }, { queueSize }] }),
+  ]),
+  "ring format: ns per frame": [
+    ["split", () => perFrame({ guests: [{}, {}] })],
+    ["packed", () => perFrame({ guests: [packed(), packed()] })],
+  ],
+  "addresses in use: ns per frame": [2, 16, 256, 1024, 4096].map((addresses) => [
+    `${addresses}`,
+    () => perFrame({ guests: [{}, {}], addresses, options: { fdbSets: 2048 } }),
+  ]),
+  [`super-packets of ${SUPER_PACKET_BYTES} bytes: ns per KiB`]: [
+    ["whole", () => perKibibyte([VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4])],
+    ["cut, checksums open", () => perKibibyte([VIRTIO_NET_F_GUEST_CSUM])],
+    ["cut, checksums finished", () => perKibibyte([])],
+  ],
+};
+
+for (const [title, rows] of Object.entries(tables)) {
+  const values = new Map<string, number[]>(rows.map(([name]) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const [name, measure] of rows) values.get(name)!.push(await measure());
+  }
+  console.log(`\n| ${title} | median (least–greatest) |\n| --- | --- |`);
+  for (const [name, found] of values) {
+    const { median, min, max } = spreadOf(found);
+    console.log(`| ${name} | ${median.toFixed(1)} (${min.toFixed(1)}–${max.toFixed(1)}) |`);
+  }
+}
+
+function packed(): GuestOptions {
+  return { features: featureSet(VIRTIO_F_VERSION_1, VIRTIO_F_RING_PACKED) };
+}
+
+interface Load {
+  readonly guests: readonly GuestOptions[];
+  readonly options?: SwitchOptions;
+  readonly pairs?: number;
+  readonly addresses?: number;
+}
+
+/** Nanoseconds of the switch for a frame from the first guest to the second. */
+async function perFrame({ guests, options = {}, pairs = 1, addresses = 2 }: Load): Promise<number> {
+  const sim = await SwitchSim.create(guests, options);
+  const [sender, receiver] = [sim.guests[0]!, sim.guests[1]!];
+  const half = addresses / 2;
+  for (let i = 0; i < half; i++) {
+    receiver.send(makeFrame(BROADCAST, stationAddress(i), FRAME_BYTES));
+    sim.settle();
+    receiver.takeSent();
+    for (const guest of sim.guests) guest.receive();
+  }
+  const frames = Array.from(
+    { length: Math.max(BURST, half) },
+    (_, i) => makeFrame(stationAddress(i % half), stationAddress(half + i % half), FRAME_BYTES),
+  );
+  let next = 0;
+  const turnsMs: number[] = [];
+  for (let burst = 0; burst < WARM_UP_BURSTS + bursts; burst++) {
+    for (let i = 0; i < BURST; i++) {
+      sender.send(frames[next++ % frames.length]!, { pair: i % pairs });
+    }
+    const start = performance.now();
+    sim.turn();
+    if (burst >= WARM_UP_BURSTS) turnsMs.push(performance.now() - start);
+    for (let pair = 0; pair < pairs; pair++) {
+      sender.takeSent(pair);
+      receiver.receive(pair);
+    }
+  }
+  return spreadOf(turnsMs).median * 1e6 / BURST;
+}
+
+/** Nanoseconds of the switch for a KiB of TCP in super-packets to a guest with such features. */
+async function perKibibyte(features: readonly number[]): Promise<number> {
+  const sim = await SwitchSim.create([
+    {
+      features: featureSet(VIRTIO_F_VERSION_1, VIRTIO_NET_F_CSUM, VIRTIO_NET_F_HOST_TSO4),
+      sendBytes: 2 ** 20,
+    },
+    {
+      features: featureSet(VIRTIO_F_VERSION_1, ...features),
+      buffers: features.includes(VIRTIO_NET_F_GUEST_TSO4) ? SUPER_PACKETS * 2 : 256,
+      bufferBytes: features.includes(VIRTIO_NET_F_GUEST_TSO4) ? 65_562 : 2048,
+    },
+  ]);
+  const [sender, receiver] = [sim.guests[0]!, sim.guests[1]!];
+  receiver.send(makeFrame(BROADCAST, stationAddress(1), FRAME_BYTES));
+  sim.settle();
+  sender.receive();
+  const packet = superPacket(stationAddress(1), stationAddress(2));
+  const { frame } = build(packet, true);
+  const header = offloadHeader(packet, MSS);
+  const repeats = Math.ceil(bursts / 5);
+  const turnsMs: number[] = [];
+  for (let burst = 0; burst < repeats; burst++) {
+    for (let i = 0; i < SUPER_PACKETS; i++) sender.send(frame, { header });
+    const start = performance.now();
+    sim.turn();
+    turnsMs.push(performance.now() - start);
+    sender.takeSent();
+    receiver.receive();
+  }
+  return spreadOf(turnsMs).median * 1e6 / (SUPER_PACKETS * frame.length / 1024);
+}
+
+function superPacket(to: string, from: string): Packet {
+  return {
+    ...{
+      to,
+      from,
+      tags: [],
+      version: 4,
+      transport: "tcp",
+      networkOptions: 0,
+      transportOptions: 12,
+    },
+    ...{ identification: 1, sequence: 1, flags: TCP_ACK, ports: [5201, 40_000] },
+    payload: Uint8Array.from({ length: SUPER_PACKET_BYTES }, (_, i) => i * 7 & 0xff),
+  };
+}
