@@ -8,6 +8,8 @@
 
 /** Reads 16 bits, atomically and before every later access (acquire). `address` is even. */
 export declare function loadAtomic16(address: u64): u32;
+/** Reads 64 bits, atomically and before every later access (acquire). `address` is a multiple of 8. */
+export declare function loadAtomic64(address: u64): u64;
 /** Writes 16 bits, atomically, after every earlier access and before every later one. */
 export declare function storeAtomic16(address: u64, value: u32): void;
 /** Reads 8 bits. */

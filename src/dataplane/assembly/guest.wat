@@ -4,6 +4,8 @@
 
   (func (export "loadAtomic16") (param $address i64) (result i32)
     (i32.atomic.load16_u $guest (local.get $address)))
+  (func (export "loadAtomic64") (param $address i64) (result i64)
+    (i64.atomic.load $guest (local.get $address)))
   (func (export "storeAtomic16") (param $address i64) (param $value i32)
     (i32.atomic.store16 $guest (local.get $address) (local.get $value)))
   (func (export "load8") (param $address i64) (result i32)

@@ -84,9 +84,18 @@ const EVENT_FLAGS: u64 = 2;
 
 /** The position so many ring entries further on. */
 export function advance(r: u32, position: u32, slots: u32): u32 {
-  const size = load<u32>(r + RING_SIZE);
+  return advanceIn(load<u32>(r + RING_SIZE), position, slots);
+}
+
+function advanceIn(size: u32, position: u32, slots: u32): u32 {
   const slot = (position & ~WRAP) + slots;
   return slot < size ? (position & WRAP) | slot : ((position & WRAP) ^ WRAP) | (slot - size);
+}
+
+// The next position in a ring of so many entries.
+function following(position: u32, size: u32): u32 {
+  const next = position + 1;
+  return (next & ~WRAP) < size ? next : (position & WRAP) ^ WRAP;
 }
 
 // 2.8.1: available when the driver's mark equals its wrap counter and the device's does not.
@@ -183,6 +192,7 @@ export function take(
  */
 export function takeSimple(w: u32, p: u32, r: u32, limit: u32, segments: u32): u32 {
   const size = load<u32>(r + RING_SIZE);
+  const table = load<u64>(r + RING_DESC);
   const region = likelyRegion(p);
   const regionStart = load<u64>(region + REGION_GUEST);
   const regionSize = load<u64>(region + REGION_SIZE);
@@ -190,23 +200,21 @@ export function takeSimple(w: u32, p: u32, r: u32, limit: u32, segments: u32): u
   let position = load<u32>(r + RING_NEXT_AVAIL);
   let f = w + W_FRAMES;
   for (let i: u32 = 0; i < <u32> BURST; i++) {
-    const at = descriptorAt(r, position);
-    // Acquire, as in isAvailable. Only the marks may be set.
-    if (guest.loadAtomic16(at + FLAGS) !== availableMarks(position)) return i;
-    const rest = guest.load64(at + 8);
+    const at = table + (<u64> (position & ~WRAP) << DESC_SHIFT);
+    // Acquire, as in isAvailable, of everything but the address. Only the marks may be set.
+    const rest = guest.loadAtomic64(at + 8);
+    if (<u32> (rest >> 48) !== availableMarks(position)) return i;
     const length = <u32> rest;
     const id = <u32> (rest >> 32) & 0xffff;
     const offset = guest.load64(at) - regionStart;
-    // The flags that were read with the length count: nothing is decided on the first look.
-    if (<u32> (rest >> 48) !== availableMarks(position) || id >= size) return i;
-    if (length === 0 || length > limit) return i;
+    if (length === 0 || length > limit || id >= size) return i;
     if (offset >= regionSize || offset + length > regionSize) return i;
     store<u64>(segments + SEGMENT_LOCAL, regionLocal + offset);
     store<u32>(segments + SEGMENT_LENGTH, length);
     fillFrame(f, id, 1, length, segments, 1);
     segments += SEGMENT_BYTES;
     f += FRAME_BYTES;
-    position = advance(r, position, 1);
+    position = following(position, size);
   }
   return BURST;
 }
@@ -223,6 +231,7 @@ export function takeSimple(w: u32, p: u32, r: u32, limit: u32, segments: u32): u
  */
 export function placeSimple(w: u32, p: u32, r: u32, frames: u64): u32 {
   const size = load<u32>(r + RING_SIZE);
+  const table = load<u64>(r + RING_DESC);
   const headerBytes = load<u32>(p + PORT_HEADER_BYTES);
   const region = likelyRegion(p);
   const regionStart = load<u64>(region + REGION_GUEST);
@@ -232,14 +241,14 @@ export function placeSimple(w: u32, p: u32, r: u32, frames: u64): u32 {
   let placed: u32 = 0;
   for (; frames !== 0; frames &= frames - 1) {
     const f = w + W_FRAMES + <u32> ctz<u64>(frames) * FRAME_BYTES;
-    const at = descriptorAt(r, position);
+    const at = table + (<u64> (position & ~WRAP) << DESC_SHIFT);
+    const rest = guest.loadAtomic64(at + 8);
     const wantedFlags = availableMarks(position) | DESC_F_WRITE;
-    if (guest.loadAtomic16(at + FLAGS) !== wantedFlags || load<u32>(f + FRAME_HEADERS) !== 0) break;
-    const rest = guest.load64(at + 8);
+    if (<u32> (rest >> 48) !== wantedFlags || load<u32>(f + FRAME_HEADERS) !== 0) break;
     const id = <u32> (rest >> 32) & 0xffff;
     const wanted = headerBytes + load<u32>(f + FRAME_LENGTH);
     const offset = guest.load64(at) - regionStart;
-    if (<u32> (rest >> 48) !== wantedFlags || id >= size || <u32> rest < wanted) break;
+    if (id >= size || <u32> rest < wanted) break;
     if (offset >= regionSize || offset + wanted > regionSize) break;
     fillPlain(
       w + W_PLACED + placed * PLACED_BYTES,
@@ -251,7 +260,7 @@ export function placeSimple(w: u32, p: u32, r: u32, frames: u64): u32 {
       wanted,
     );
     placed++;
-    position = advance(r, position, 1);
+    position = following(position, size);
   }
   return placed;
 }
@@ -306,15 +315,18 @@ function walkTable(
  */
 export function publishUsed(p: u32, r: u32, elements: u32, amount: u32, stride: u32): bool {
   const old = load<u32>(r + RING_NEXT_USED);
+  const size = load<u32>(r + RING_SIZE);
+  const table = load<u64>(r + RING_DESC);
   // The guest goes through the descriptors in order, so it sees nothing of them before the first is
   // marked; that one comes last.
-  let position = advance(r, old, load<u32>(elements + USED_SLOTS));
+  let position = advanceIn(size, old, load<u32>(elements + USED_SLOTS));
   for (let i: u32 = 1; i < amount; i++) {
     const element = elements + i * stride;
-    const rest = <u64> load<u32>(element + USED_LENGTH) | <u64> load<u32>(element + USED_ID) << 32 |
-      <u64> usedFlags(position, element) << 48;
-    guest.store64(descriptorAt(r, position) + 8, rest);
-    position = advance(r, position, load<u32>(element + USED_SLOTS));
+    const used = load<u64>(element + USED_ID);
+    const length = <u32> (used >> 32);
+    const at = table + (<u64> (position & ~WRAP) << DESC_SHIFT);
+    guest.store64(at + 8, <u64> length | used << 32 | <u64> usedFlags(position, length) << 48);
+    position = advanceIn(size, position, load<u32>(element + USED_SLOTS));
   }
   const first = descriptorAt(r, old);
   guest.store32(first + 8, load<u32>(elements + USED_LENGTH));
@@ -322,14 +334,13 @@ export function publishUsed(p: u32, r: u32, elements: u32, amount: u32, stride: 
   store<u32>(r + RING_NEXT_USED, position);
   // Release for everything written before it, and a full fence before the guest's wish to be called
   // is read below: without it both sides can miss each other (2.8.21.3).
-  guest.storeAtomic16(first + FLAGS, usedFlags(old, elements));
+  guest.storeAtomic16(first + FLAGS, usedFlags(old, load<u32>(elements + USED_LENGTH)));
   return mustCall(p, r, position);
 }
 
 // 2.8.8: both marks equal the device's wrap counter; WRITE says that something was written.
-function usedFlags(position: u32, element: u32): u32 {
-  return ((position & WRAP) !== 0 ? MARKS : 0) |
-    (load<u32>(element + USED_LENGTH) !== 0 ? DESC_F_WRITE : 0);
+function usedFlags(position: u32, length: u32): u32 {
+  return ((position & WRAP) !== 0 ? MARKS : 0) | (length !== 0 ? DESC_F_WRITE : 0);
 }
 
 // 2.8.14: off, on, or when a descriptor is reached.
