@@ -16,14 +16,24 @@ import {
   VIRTIO_NET_F_GUEST_TSO4,
   VIRTIO_NET_F_HOST_TSO4,
 } from "../../src/virtio/features.ts";
+import type { Buffer } from "../../src/virtio/driver_virtqueue.ts";
+import type { GuestRegion } from "../support/guest_memory.ts";
 import { BROADCAST, makeFrame, stationAddress } from "../support/frames.ts";
-import { type GuestOptions, type SwitchOptions, SwitchSim } from "../support/guest_sim.ts";
+import {
+  type GuestOptions,
+  type GuestSim,
+  type SwitchOptions,
+  SwitchSim,
+} from "../support/guest_sim.ts";
 import { build, offloadHeader, type Packet, TCP_ACK } from "../support/packets.ts";
 import { spreadOf } from "./report.ts";
 
 const FRAME_BYTES = 64;
 /** Bursts before the ones that count: everything is compiled and every cache is warm. */
 const WARM_UP_BURSTS = 300;
+/** Room for a frame with its header in a further region, and bytes of such a region. */
+const FRAME_ROOM_BYTES = 128;
+const REGION_BYTES = 65_536;
 const SUPER_PACKET_BYTES = 60_000;
 const MSS = 1448;
 const SUPER_PACKETS = 4;
@@ -50,6 +60,10 @@ const tables: Readonly<Record<string, readonly Row[]>> = {
   "entries of a ring: ns per frame": [64, 256, 1024, 4096, 32768].map((queueSize) => [
     `${queueSize}`,
     () => perFrame({ guests: [{ queueSize }, { queueSize }] }),
+  ]),
+  "memory regions, a frame in each: ns per frame": [1, 2, 4, 8].map((regions) => [
+    `${regions}`,
+    () => perFrame({ guests: [{ moreRegions: moreRegions(regions - 1) }, {}], regions }),
   ]),
   "ring format: ns per frame": [
     ["split", () => perFrame({ guests: [{}, {}] })],
@@ -82,15 +96,24 @@ function packed(): GuestOptions {
   return { features: featureSet(VIRTIO_F_VERSION_1, VIRTIO_F_RING_PACKED) };
 }
 
+function moreRegions(count: number): GuestRegion[] {
+  return Array.from({ length: count }, (_, i) => ({
+    guestAddress: BigInt(i + 2) << 32n,
+    sizeBytes: REGION_BYTES,
+  }));
+}
+
 interface Load {
   readonly guests: readonly GuestOptions[];
   readonly options?: SwitchOptions;
   readonly pairs?: number;
   readonly addresses?: number;
+  readonly regions?: number;
 }
 
 /** Nanoseconds of the switch for a frame from the first guest to the second. */
-async function perFrame({ guests, options = {}, pairs = 1, addresses = 2 }: Load): Promise<number> {
+async function perFrame(load: Load): Promise<number> {
+  const { guests, options = {}, pairs = 1, addresses = 2, regions = 1 } = load;
   const sim = await SwitchSim.create(guests, options);
   const [sender, receiver] = [sim.guests[0]!, sim.guests[1]!];
   const half = addresses / 2;
@@ -104,11 +127,12 @@ async function perFrame({ guests, options = {}, pairs = 1, addresses = 2 }: Load
     { length: Math.max(BURST, half) },
     (_, i) => makeFrame(stationAddress(i % half), stationAddress(half + i % half), FRAME_BYTES),
   );
+  const buffers = frames.map((frame, i) => store(sender, frame, i, regions));
   let next = 0;
   const turnsMs: number[] = [];
   for (let burst = 0; burst < WARM_UP_BURSTS + bursts; burst++) {
     for (let i = 0; i < BURST; i++) {
-      sender.send(frames[next++ % frames.length]!, { pair: i % pairs });
+      sender.sendBuffers([buffers[next++ % buffers.length]!], i % pairs);
     }
     const start = performance.now();
     sim.turn();
@@ -119,6 +143,22 @@ async function perFrame({ guests, options = {}, pairs = 1, addresses = 2 }: Load
     }
   }
   return spreadOf(turnsMs).median * 1e6 / BURST;
+}
+
+/** Puts a frame with an empty header into one of a guest's regions. */
+function store(guest: GuestSim, frame: Uint8Array, number: number, regions: number): Buffer {
+  const length = guest.headerBytes + frame.length;
+  const region = guest.memory.regions[number % regions]!;
+  const address = number % regions === 0
+    ? guest.allocate(length)
+    : region.guestAddress + BigInt(Math.trunc(number / regions) * FRAME_ROOM_BYTES);
+  guest.memory.bytes.set(frame, guest.memory.localOf(address) + guest.headerBytes);
+  guest.memory.bytes.fill(
+    0,
+    guest.memory.localOf(address),
+    guest.memory.localOf(address) + guest.headerBytes,
+  );
+  return { address: Number(address), length, isWritable: false };
 }
 
 /** Nanoseconds of the switch for a KiB of TCP in super-packets to a guest with such features. */
