@@ -18,13 +18,17 @@ import { STATE_PAGES } from "./state.ts";
 interface ModuleSource {
   /** The module's name: the entry file in `assembly/` and the built file. */
   readonly name: string;
-  /** The accessor text in `assembly/`, and the module name it is imported under. */
-  readonly accessors: string;
+  /**
+   * The accessor text in `assembly/`, and the module name it is imported under; a module without is
+   * text itself.
+   */
+  readonly accessors?: string;
 }
 
 const MODULES: readonly ModuleSource[] = [
   { name: "ring", accessors: "guest" },
   { name: "copy", accessors: "transfer" },
+  { name: "dispatch" },
 ];
 const HERE = import.meta.dirname!;
 
@@ -46,10 +50,11 @@ if (import.meta.main) {
 }
 
 async function build({ name, accessors }: ModuleSource): Promise<Uint8Array> {
+  if (accessors === undefined) return await assemble(name);
   const folder = await Deno.makeTempDir({ prefix: "labswitch-build-" });
   try {
     await compile(name, `${folder}/main.wasm`);
-    await assemble(accessors, `${folder}/accessors.wasm`);
+    await Deno.writeFile(`${folder}/accessors.wasm`, await assemble(accessors));
     await merge(folder, accessors);
     return optimise(await Deno.readFile(`${folder}/merged.wasm`), accessors);
   } finally {
@@ -67,11 +72,12 @@ async function compile(name: string, output: string): Promise<void> {
   if (error !== null) throw new Error(`Cannot compile ${name}.ts: ${stderr}`);
 }
 
-async function assemble(accessors: string, output: string): Promise<void> {
-  const text = await Deno.readTextFile(`${HERE}/assembly/${accessors}.wat`);
-  const module = binaryen.parseText(text);
-  await Deno.writeFile(output, module.emitBinary());
+async function assemble(name: string): Promise<Uint8Array> {
+  const module = binaryen.parseText(await Deno.readTextFile(`${HERE}/assembly/${name}.wat`));
+  module.setFeatures(binaryen.Features.All);
+  const built = module.emitBinary();
   module.dispose();
+  return built;
 }
 
 // wasm-merge exists only as a command of the package, written for CommonJS.

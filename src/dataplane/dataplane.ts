@@ -1,5 +1,5 @@
 /**
- * Instances of the two data plane modules, made when first needed.
+ * Instances of the data plane's modules, made when first needed.
  *
  * `ring` sees the state memory and one port's memory; `copy` sees the state memory and two ports'.
  * Instances belong to the thread that made them; the memories are shared by all. A port's memory is
@@ -30,27 +30,55 @@ export interface CopyInstance {
   copyPlaced(worker: number): void;
 }
 
+/** Exports of the dispatch module: the same functions, of whichever instance; see `dispatch.wat`. */
+export interface Dispatcher {
+  /** {@linkcode RingInstance.receive} of a port. */
+  receive(port: number, worker: number, ring: number): number;
+  /** {@linkcode RingInstance.complete} of a port. */
+  complete(port: number, worker: number, ring: number): number;
+  /** {@linkcode RingInstance.reserve} of a port. */
+  reserve(port: number, worker: number, pair: number): number;
+  /** {@linkcode RingInstance.publish} of a port. */
+  publish(port: number, worker: number): number;
+  /** {@linkcode CopyInstance.copyPlaced} of a copier. */
+  copyPlaced(copier: number, worker: number): void;
+}
+
+/** Where the dispatch module finds the functions. */
+interface DispatchTables {
+  readonly receivers: WebAssembly.Table;
+  readonly completers: WebAssembly.Table;
+  readonly reservers: WebAssembly.Table;
+  readonly publishers: WebAssembly.Table;
+  readonly copiers: WebAssembly.Table;
+}
+
+/** A function of an instance, as a table takes it. */
+type TableEntry = Parameters<WebAssembly.Table["set"]>[1];
+
 /** The compiled modules; they can be posted to Workers. */
 export interface DataplaneModules {
   /** Ring code: one state memory, one guest memory. */
   readonly ring: WebAssembly.Module;
   /** Copying code: one state memory, two guest memories. */
   readonly copy: WebAssembly.Module;
+  /** Calls of both. */
+  readonly dispatch: WebAssembly.Module;
 }
 
 /**
  * Reads and compiles the committed modules.
  *
- * @returns Both modules.
+ * @returns All modules.
  * @throws When a file is missing or is not a module this engine accepts.
  */
 export async function loadDataplane(): Promise<DataplaneModules> {
-  const [ring, copy] = await Promise.all(
-    ["ring.wasm", "copy.wasm"].map(async (name) =>
+  const [ring, copy, dispatch] = await Promise.all(
+    ["ring.wasm", "copy.wasm", "dispatch.wasm"].map(async (name) =>
       await WebAssembly.compile(await Deno.readFile(new URL(name, import.meta.url)))
     ),
   );
-  return { ring: ring!, copy: copy! };
+  return { ring: ring!, copy: copy!, dispatch: dispatch! };
 }
 
 /** The instances of one thread. */
@@ -59,7 +87,11 @@ export class Dataplane {
   readonly #state: WebAssembly.Memory;
   readonly #ports: readonly WebAssembly.Memory[];
   readonly #rings: RingInstance[] = [];
-  readonly #copies: CopyInstance[][] = [];
+  readonly #copiers: number[][] = [];
+  readonly #tables: DispatchTables;
+
+  /** Calls of any instance that was made. */
+  readonly dispatcher: Dispatcher;
 
   /**
    * @param modules From {@linkcode loadDataplane}.
@@ -74,22 +106,42 @@ export class Dataplane {
     this.#modules = modules;
     this.#state = state;
     this.#ports = ports;
+    const { exports } = new WebAssembly.Instance(modules.dispatch);
+    this.#tables = exports as unknown as DispatchTables;
+    this.dispatcher = exports as unknown as Dispatcher;
   }
 
   /** The ring code of a port. Allocates the first time. */
   ring(port: number): RingInstance {
-    return this.#rings[port] ??= this.#instantiate(this.#modules.ring, {
-      guest: { memory: this.#ports[port]! },
-    }) as unknown as RingInstance;
+    return this.#rings[port] ??= this.#makeRing(port);
   }
 
-  /** The copying code from one port to another. Allocates the first time. */
-  copy(source: number, destination: number): CopyInstance {
-    const row = this.#copies[source] ??= [];
-    return row[destination] ??= this.#instantiate(this.#modules.copy, {
+  /** The number of the copying code from one port to another. Allocates the first time. */
+  copier(source: number, destination: number): number {
+    const row = this.#copiers[source] ??= [];
+    return row[destination] ??= this.#makeCopier(source, destination);
+  }
+
+  #makeRing(port: number): RingInstance {
+    const exports = this.#instantiate(this.#modules.ring, {
+      guest: { memory: this.#ports[port]! },
+    });
+    const { receivers, completers, reservers, publishers } = this.#tables;
+    receivers.set(port, exports["receive"] as TableEntry);
+    completers.set(port, exports["complete"] as TableEntry);
+    reservers.set(port, exports["reserve"] as TableEntry);
+    publishers.set(port, exports["publish"] as TableEntry);
+    return exports as unknown as RingInstance;
+  }
+
+  #makeCopier(source: number, destination: number): number {
+    const exports = this.#instantiate(this.#modules.copy, {
       source: { memory: this.#ports[source]! },
       destination: { memory: this.#ports[destination]! },
-    }) as unknown as CopyInstance;
+    });
+    const copier = this.#tables.copiers.grow(1);
+    this.#tables.copiers.set(copier, exports["copyPlaced"] as TableEntry);
+    return copier;
   }
 
   #instantiate(module: WebAssembly.Module, guests: WebAssembly.Imports): WebAssembly.Exports {

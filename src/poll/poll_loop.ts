@@ -19,7 +19,7 @@
  *
  * @module
  */
-import type { CopyInstance, Dataplane, RingInstance } from "../dataplane/dataplane.ts";
+import type { Dataplane, Dispatcher, RingInstance } from "../dataplane/dataplane.ts";
 import { ringAt, type State, workerAt } from "../dataplane/state.ts";
 import {
   RING_CALL_FD,
@@ -98,7 +98,7 @@ export class PollLoop {
   readonly #signal: (fd: number) => void;
   readonly #sleep: (timeoutMs: number) => void;
   readonly #mode: PollMode;
-  readonly #copies: CopyInstance[][] = [];
+  readonly #dispatcher: Dispatcher;
   /** Rings of the list; the first `#lively` of them are not quiet. */
   #rings: PolledRing[] = [];
   #lively = 0;
@@ -120,6 +120,7 @@ export class PollLoop {
     this.#at = workerAt(options.worker);
     this.#state = options.state;
     this.#dataplane = options.dataplane;
+    this.#dispatcher = options.dataplane.dispatcher;
     this.#signal = options.signal;
     this.#sleep = options.sleep;
     this.#mode = options.mode;
@@ -203,13 +204,14 @@ export class PollLoop {
     this.#polls++;
     const isTimed = this.#busyPolls % POLLS_PER_TIMING === 0;
     const start = isTimed ? performance.now() : 0;
-    const taken = source.code.receive(this.#worker, source.ring);
+    const taken = this.#dispatcher.receive(source.port, this.#worker, source.ring);
     if (taken === 0) return 0;
     const destinations = this.#state.get32(this.#at + W_DESTINATION_COUNT);
     for (let i = 0; i < destinations; i++) {
       this.#deliver(source, this.#state.get16(this.#at + W_DESTINATIONS + i * 2));
     }
-    if (source.code.complete(this.#worker, source.ring) !== 0) this.#call(source.ring);
+    const mustCall = this.#dispatcher.complete(source.port, this.#worker, source.ring);
+    if (mustCall !== 0) this.#call(source.ring);
     this.#busyPolls++;
     this.#taken += taken;
     if (isTimed) {
@@ -220,21 +222,17 @@ export class PollLoop {
   }
 
   #deliver(source: PolledRing, port: number): void {
-    const code = this.#dataplane.ring(port);
+    // Makes the instance when it is the first frame for this port.
+    this.#dataplane.ring(port);
     do {
-      if (code.reserve(this.#worker, port, source.pair) === 0) continue;
+      if (this.#dispatcher.reserve(port, this.#worker, source.pair) === 0) continue;
       if (this.#state.get32(this.#at + W_PLACED_COUNT) > 0) {
-        this.#copyBetween(source.port, port).copyPlaced(this.#worker);
+        this.#dispatcher.copyPlaced(this.#dataplane.copier(source.port, port), this.#worker);
       }
-      if (code.publish(this.#worker, port) !== 0) {
+      if (this.#dispatcher.publish(port, this.#worker) !== 0) {
         this.#call(this.#state.get32(this.#at + W_RX_RING));
       }
     } while (this.#state.get32(this.#at + W_MORE) !== 0);
-  }
-
-  #copyBetween(source: number, destination: number): CopyInstance {
-    const row = this.#copies[source] ??= [];
-    return row[destination] ??= this.#dataplane.copy(source, destination);
   }
 
   #call(ring: number): void {
