@@ -12,7 +12,7 @@ import { testWith } from "../support/test_with.ts";
 const REPOSITORY = join(import.meta.dirname!, "../..");
 const START_MS = 60_000;
 /** The prompt of busybox's shell. */
-const PROMPT = "/ # ";
+const PROMPT = " # ";
 const KEY_INTERVAL_MS = 200;
 
 testWith(missingForGuests, "README has a first lab in which two guests talk", async () => {
