@@ -76,8 +76,8 @@ export const STAT_HEAD = isX86
 /** Bytes of struct stat, rounded up over both architectures. */
 export const STAT_BYTES = 144;
 
-/** The head of struct statfs (bits/statfs.h): the file system's magic number. */
-export const STATFS_HEAD = struct("statfs", 8, { f_type: u64le });
+/** The head of struct statfs (bits/statfs.h): the file system's magic number and its size in blocks. */
+export const STATFS_HEAD = struct("statfs", 24, { f_type: u64le, f_bsize: u64le, f_blocks: u64le });
 
 /** Bytes of struct statfs. */
 export const STATFS_BYTES = 120;

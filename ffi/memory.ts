@@ -33,6 +33,8 @@ const F_GET_SEALS = 1034;
 // bits/stat.h
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
+// linux/falloc.h
+const FALLOC_FL_KEEP_SIZE = 1;
 // asm-generic/mman.h
 const PROT_READ_WRITE = 1 | 2;
 const MAP_SHARED = 1;
@@ -114,6 +116,34 @@ export function fileSystem(fd: Fd): FileSystem {
   const { f_type } = STATFS_HEAD.read(new DataView(buffer.buffer));
   if (f_type === TMPFS_MAGIC) return "tmpfs";
   return f_type === HUGETLBFS_MAGIC ? "hugetlbfs" : "other";
+}
+
+/**
+ * Whether pages of a file may run out: a write to a mapping then ends the process (SIGBUS). A memory
+ * file has the machine's memory for its limit, other tmpfs and huge pages have less.
+ */
+export function canRunOut(fd: Fd): boolean {
+  const buffer = new Uint8Array(STATFS_BYTES);
+  check(libc().fstatfs(fd.number, buffer), "look at a file system");
+  const { f_type, f_blocks } = STATFS_HEAD.read(new DataView(buffer.buffer));
+  return f_type === HUGETLBFS_MAGIC || f_blocks !== 0n;
+}
+
+/**
+ * Allocates the pages of a part of a file that it does not have yet. The rest of the thread goes on
+ * meanwhile.
+ *
+ * @param fd The file; stays the caller's, and open until the promise is settled.
+ * @param offsetBytes Where.
+ * @param lengthBytes How much.
+ * @returns Whether all pages are there; the file system is full otherwise.
+ */
+export async function allocatePages(
+  fd: Fd,
+  offsetBytes: bigint,
+  lengthBytes: bigint,
+): Promise<boolean> {
+  return await libc().fallocate(fd.number, FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes) === 0;
 }
 
 /** The seals of a memory file, a set of F_SEAL_*. */

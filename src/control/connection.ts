@@ -11,7 +11,7 @@
 import { EPOLLOUT } from "../../ffi/epoll.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { receive, send, WOULD_BLOCK } from "../../ffi/unix_socket.ts";
-import type { Backend } from "../vhost_user/backend.ts";
+import type { Backend, Reply } from "../vhost_user/backend.ts";
 import { MessageDecoder } from "../vhost_user/message.ts";
 import { type Reactor, READABLE_EVENTS } from "./reactor.ts";
 
@@ -43,6 +43,7 @@ export class Connection {
   #pendingBytes = 0;
   #deadline: ReturnType<typeof setTimeout> | null = null;
   #isOpen = true;
+  #isWaiting = false;
 
   /** @param parts Socket, state machine and loop. */
   constructor(parts: ConnectionParts) {
@@ -70,7 +71,9 @@ export class Connection {
   // Whatever goes wrong here is this peer's affair and ends this connection only.
   #serve(): void {
     try {
-      if (this.#flush()) this.#read();
+      // While an answer is being worked out, nothing but a hang-up is reported.
+      if (this.#isWaiting) this.close();
+      else if (this.#flush()) this.#read();
     } catch (error) {
       this.close(error instanceof Error ? error : new Error(String(error)));
     }
@@ -85,9 +88,26 @@ export class Connection {
       const message = this.#decoder.received(length, fds);
       if (message === null) continue;
       const reply = this.#parts.backend.handle(message);
+      if (reply instanceof Promise) {
+        this.#await(reply);
+        break;
+      }
       if (reply !== null && !this.#write(reply)) break;
     }
     this.#watchDeadline();
+  }
+
+  // Until the answer is there nothing more is read: messages have an order.
+  #await(reply: Promise<Reply>): void {
+    const { socket, reactor } = this.#parts;
+    reactor.change(socket.number, this.#token, 0);
+    this.#isWaiting = true;
+    reply.then((data) => {
+      if (!this.#isOpen) return;
+      this.#isWaiting = false;
+      reactor.change(socket.number, this.#token, READABLE_EVENTS);
+      if (data !== null) this.#write(data);
+    }).catch((error) => this.close(error));
   }
 
   // Returns whether everything went out; the rest waits, and with it every further request.

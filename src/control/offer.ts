@@ -10,6 +10,7 @@ import type { BackendOffer } from "../vhost_user/backend.ts";
 import { MAX_RING_SIZE } from "../dataplane/state_layout.ts";
 import {
   featureSet,
+  VHOST_F_LOG_ALL,
   VHOST_USER_F_PROTOCOL_FEATURES,
   VIRTIO_F_ANY_LAYOUT,
   VIRTIO_F_EVENT_IDX,
@@ -31,10 +32,17 @@ import {
   VIRTIO_NET_F_HOST_USO,
   VIRTIO_NET_F_MQ,
   VIRTIO_NET_F_MRG_RXBUF,
+  VIRTIO_NET_F_MTU,
 } from "../virtio/features.ts";
 import {
+  VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  VHOST_USER_PROTOCOL_F_LOG_SHMFD,
   VHOST_USER_PROTOCOL_F_MQ,
+  VHOST_USER_PROTOCOL_F_NET_MTU,
+  VHOST_USER_PROTOCOL_F_RARP,
   VHOST_USER_PROTOCOL_F_REPLY_ACK,
+  VHOST_USER_PROTOCOL_F_RESET_DEVICE,
+  VHOST_USER_PROTOCOL_F_STATUS,
 } from "../vhost_user/numbers.ts";
 
 /** Every virtio feature that the data plane implements. */
@@ -48,11 +56,13 @@ const FEATURES = featureSet(
   VIRTIO_NET_F_HOST_TSO6,
   VIRTIO_NET_F_HOST_ECN,
   VIRTIO_NET_F_MRG_RXBUF,
+  VIRTIO_NET_F_MTU,
   VIRTIO_NET_F_GUEST_ANNOUNCE,
   VIRTIO_NET_F_MQ,
   VIRTIO_F_ANY_LAYOUT,
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_EVENT_IDX,
+  VHOST_F_LOG_ALL,
   VHOST_USER_F_PROTOCOL_FEATURES,
   VIRTIO_F_VERSION_1,
   VIRTIO_F_RING_PACKED,
@@ -60,6 +70,18 @@ const FEATURES = featureSet(
   VIRTIO_NET_F_GUEST_USO4,
   VIRTIO_NET_F_GUEST_USO6,
   VIRTIO_NET_F_HOST_USO,
+);
+
+/** Every protocol feature that the back-end implements. */
+const PROTOCOL_FEATURES = featureSet(
+  VHOST_USER_PROTOCOL_F_MQ,
+  VHOST_USER_PROTOCOL_F_LOG_SHMFD,
+  VHOST_USER_PROTOCOL_F_RARP,
+  VHOST_USER_PROTOCOL_F_REPLY_ACK,
+  VHOST_USER_PROTOCOL_F_NET_MTU,
+  VHOST_USER_PROTOCOL_F_RESET_DEVICE,
+  VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  VHOST_USER_PROTOCOL_F_STATUS,
 );
 
 /**
@@ -71,7 +93,7 @@ const FEATURES = featureSet(
 export function backendOffer(queuePairs: number): BackendOffer {
   return {
     features: FEATURES,
-    protocolFeatures: featureSet(VHOST_USER_PROTOCOL_F_MQ, VHOST_USER_PROTOCOL_F_REPLY_ACK),
+    protocolFeatures: PROTOCOL_FEATURES,
     queuePairs,
     maxQueueSize: MAX_RING_SIZE,
   };

@@ -8,11 +8,13 @@
  *
  * @module
  */
+import { signalEventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { hasHungUp, peerCredentials } from "../../ffi/unix_socket.ts";
 import { RING_FAULT } from "../dataplane/state_layout.ts";
 import { ringAt, ringNumber, type State } from "../dataplane/state.ts";
 import { Backend, type BackendOffer } from "../vhost_user/backend.ts";
+import type { Announcer } from "./announcer.ts";
 import { Connection } from "./connection.ts";
 import { ClientEndpoint, type Endpoint, ServerEndpoint } from "./endpoint.ts";
 import type { PortEvent } from "./events.ts";
@@ -56,6 +58,8 @@ export interface PortParts {
   readonly members: BridgeMembers;
   /** The descriptor loop. */
   readonly reactor: Reactor;
+  /** Tells every port where a station is. */
+  readonly announcer: Announcer;
   /** Told what a person wants to know. */
   readonly onEvent: (event: PortEvent) => void;
 }
@@ -74,6 +78,7 @@ export class Port {
   readonly #endpoint: Endpoint;
   readonly #reportedFaults = new Map<number, number>();
   #connection: Connection | null = null;
+  #backend: Backend | null = null;
   /** Looks since the guest's driver is ready without memory to work on. */
   #looksWithoutMemory = 0;
   /** Requests refused on this connection. */
@@ -92,6 +97,7 @@ export class Port {
       memory: parts.memory,
       workers: parts.workers,
       members: parts.members,
+      announce: (address) => parts.announcer.announce(parts.number, address),
       onLink: (isUp) => this.#onLink(isUp),
     });
     const events = {
@@ -146,6 +152,8 @@ export class Port {
       if (fault === (this.#reportedFaults.get(index) ?? 0)) continue;
       this.#reportedFaults.set(index, fault);
       if (fault === 0) continue;
+      const err = this.#backend?.errorEventFd(index) ?? null;
+      if (err !== null) signalEventFd(err.number);
       this.#parts.onEvent({ kind: "ring-fault", port: this.name, index, text: faultText(fault) });
     }
   }
@@ -184,13 +192,14 @@ export class Port {
       }
     }
     this.#parts.onEvent({ kind: "connected", port: this.name, peer });
+    this.#backend = new Backend(
+      this.#device,
+      this.#parts.offer,
+      (request, reason) => this.#reportRefusal(request, reason),
+    );
     this.#connection = new Connection({
       socket,
-      backend: new Backend(
-        this.#device,
-        this.#parts.offer,
-        (request, reason) => this.#reportRefusal(request, reason),
-      ),
+      backend: this.#backend,
       reactor: this.#parts.reactor,
       onEnd: (reason) => this.#detach(reason),
     });
@@ -198,6 +207,7 @@ export class Port {
 
   #detach(reason: Error | null): void {
     this.#connection = null;
+    this.#backend = null;
     this.#looksWithoutMemory = 0;
     this.#refusals = 0;
     this.#device.detach();

@@ -34,6 +34,9 @@ import {
   PORT_FLAGS,
   PORT_GENERATION,
   PORT_HEADER_BYTES,
+  PORT_LOG,
+  PORT_LOG_BYTES,
+  PORT_MAX_FRAME,
   PORT_REGION_COUNT,
   PORT_REGIONS,
   PORT_RX_COUNT,
@@ -57,11 +60,12 @@ import {
   RING_USED,
   RINGS_PER_PORT,
 } from "../dataplane/state_layout.ts";
-import type { BackendDevice, MemoryRegion, RingSetup } from "../vhost_user/backend.ts";
+import type { BackendDevice, DirtyLog, MemoryRegion, RingSetup } from "../vhost_user/device.ts";
 import { RequestRefused } from "../vhost_user/errors.ts";
 import {
   hasFeature,
   headerLength,
+  VHOST_F_LOG_ALL,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_RING_PACKED,
@@ -81,6 +85,7 @@ import {
 import { ringParts } from "../virtio/layouts.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
 import type { PortMemory } from "./port_memory.ts";
+import { allocateRegions, type RegionRequest } from "./region_rules.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
 /** A ring between its start and its stop. */
@@ -104,6 +109,8 @@ export interface PortDeviceParts {
   readonly workers: WorkerPool;
   /** Who gets flooded frames. */
   readonly members: BridgeMembers;
+  /** Tells every port that the station with this MAC address is here. */
+  readonly announce: (address: Uint8Array) => void;
   /** Called when the port begins or ceases to carry frames. */
   readonly onLink: (isUp: boolean) => void;
 }
@@ -126,6 +133,9 @@ const PORT_FLAG_OF: readonly (readonly [feature: number, flag: number])[] = [
   [VIRTIO_NET_F_GUEST_USO4, PORT_F_GUEST_USO4],
   [VIRTIO_NET_F_GUEST_USO6, PORT_F_GUEST_USO6],
 ];
+
+/** Bytes of a frame beyond its packet: Ethernet header and one tag (IEEE 802.3, 3.2.7). */
+const FRAME_OVERHEAD_BYTES = 14 + 4;
 
 /** The device behind one port's back-end. */
 export class PortDevice implements BackendDevice {
@@ -159,7 +169,23 @@ export class PortDevice implements BackendDevice {
     return this.#isUp;
   }
 
-  /** Takes over negotiated features; rings are stopped when those that matter here change. */
+  /** Stops all running rings for as long as a change takes. */
+  whileQuiet<T>(change: () => T): T {
+    const { state, workers, port } = this.#parts;
+    for (const index of this.#running.keys()) {
+      state.store32(ringAt(ringNumber(port, index)) + RING_FLAGS, 0);
+    }
+    if (this.#running.size > 0) workers.quiesce();
+    try {
+      return change();
+    } finally {
+      for (const index of this.#running.keys()) this.#writeFlags(index, true);
+      // A Worker that went to sleep meanwhile did not ask these rings for kicks.
+      if (this.#running.size > 0) workers.wake();
+    }
+  }
+
+  /** Takes over negotiated features. */
   setFeatures(features: bigint): void {
     const { state } = this.#parts;
     const isPacked = hasFeature(features, VIRTIO_F_RING_PACKED);
@@ -169,33 +195,54 @@ export class PortDevice implements BackendDevice {
     }
     let flags = 0;
     for (const [feature, flag] of PORT_FLAG_OF) if (hasFeature(features, feature)) flags |= flag;
-    const headerBytes = headerLength(features);
-    const isChange = flags !== state.get32(this.#at + PORT_FLAGS) ||
-      headerBytes !== state.get32(this.#at + PORT_HEADER_BYTES);
+    state.set32(this.#at + PORT_FLAGS, flags);
+    state.set32(this.#at + PORT_HEADER_BYTES, headerLength(features));
     this.#features = features;
-    if (!isChange) return;
-    this.#whilePaused(() => {
-      state.set32(this.#at + PORT_FLAGS, flags);
-      state.set32(this.#at + PORT_HEADER_BYTES, headerBytes);
-    });
+    this.#writeLog();
   }
 
-  /** Maps a new memory table; running rings stand still meanwhile and go on in the new mapping. */
+  /** Has pages allocated that a file may not have, on another thread. */
+  prepareMemory(regions: readonly MemoryRegion[]): Promise<void> | null {
+    return allocateRegions(regions as RegionRequest[]);
+  }
+
+  /** Maps a new memory table; running rings go on in the new mapping. */
   setMemoryTable(regions: MemoryRegion[]): void {
     try {
-      if (regions.length > MAX_REGIONS) throw new RequestRefused("too many memory regions");
-      this.#whilePaused(() => {
-        try {
-          this.#parts.memory.map(regions as (MemoryRegion & { fd: Fd })[]);
-        } finally {
-          // Also after a failure: what counts is what is mapped now.
-          this.#writeRegions();
-          for (const [index, { setup }] of this.#running) this.#translateAnew(index, setup);
-        }
-      });
+      this.#changeMemory(() => this.#parts.memory.map(regions as RegionRequest[]));
     } finally {
       for (const region of regions) region.fd.close();
     }
+  }
+
+  /** Maps one region more. */
+  addMemoryRegion(region: MemoryRegion): void {
+    try {
+      this.#changeMemory(() => this.#parts.memory.add(region as RegionRequest));
+    } finally {
+      region.fd.close();
+    }
+  }
+
+  /** Unmaps a region; running rings in it are quarantined. */
+  removeMemoryRegion(region: Omit<MemoryRegion, "fd">): void {
+    this.#changeMemory(() => this.#parts.memory.remove(region));
+  }
+
+  /** Maps a new log of dirty pages. */
+  setLog(log: DirtyLog): void {
+    this.#parts.memory.setLog(log as DirtyLog & { fd: Fd });
+    this.#writeLog();
+  }
+
+  /** Lets no frame through to the guest whose packet is larger. */
+  setMtu(mtu: number): void {
+    this.#parts.state.set32(this.#at + PORT_MAX_FRAME, mtu + FRAME_OVERHEAD_BYTES);
+  }
+
+  /** Tells every port that the station is here. */
+  announce(address: Uint8Array): void {
+    this.#parts.announce(address);
   }
 
   /** Starts a ring where the guest's own used index says it stands. */
@@ -320,19 +367,17 @@ export class PortDevice implements BackendDevice {
     this.#features = 0n;
     this.#parts.state.set32(this.#at + PORT_FLAGS, 0);
     this.#parts.state.set32(this.#at + PORT_HEADER_BYTES, headerLength(0n));
+    this.#parts.state.set32(this.#at + PORT_MAX_FRAME, 0);
+    this.#writeLog();
   }
 
-  // Stops all running rings for as long as `change` takes.
-  #whilePaused(change: () => void): void {
-    const { state, workers, port } = this.#parts;
-    for (const index of this.#running.keys()) {
-      state.store32(ringAt(ringNumber(port, index)) + RING_FLAGS, 0);
-    }
-    if (this.#running.size > 0) workers.quiesce();
+  // Also after a failure: what counts is what is mapped now.
+  #changeMemory(change: () => void): void {
     try {
       change();
     } finally {
-      for (const index of this.#running.keys()) this.#writeFlags(index, true);
+      this.#writeRegions();
+      for (const [index, { setup }] of this.#running) this.#translateAnew(index, setup);
     }
   }
 
@@ -354,6 +399,13 @@ export class PortDevice implements BackendDevice {
     state.set32(this.#at + PORT_REGION_COUNT, memory.regions.length);
   }
 
+  #writeLog(): void {
+    const { state, memory } = this.#parts;
+    const log = hasFeature(this.#features, VHOST_F_LOG_ALL) ? memory.log : null;
+    state.set64(this.#at + PORT_LOG, log?.localAddress ?? 0n);
+    state.set64(this.#at + PORT_LOG_BYTES, log?.sizeBytes ?? 0n);
+  }
+
   #writeSetup(index: number, { size, call }: RingSetup): void {
     const { state, port } = this.#parts;
     const at = ringAt(ringNumber(port, index));
@@ -361,14 +413,17 @@ export class PortDevice implements BackendDevice {
     state.set32(at + RING_CALL_FD, call?.number ?? -1);
   }
 
-  // A running ring whose memory went away is quarantined until it is stopped and started again.
+  // A running ring whose memory went away is quarantined until the memory is back, or the ring is
+  // stopped and started again: front-ends change a region by removing and adding it.
   #translateAnew(index: number, setup: RingSetup): void {
+    const { state, port } = this.#parts;
+    const at = ringAt(ringNumber(port, index));
     try {
       this.#writeAddresses(index, setup);
+      if (state.get32(at + RING_FAULT) === FAULT_UNMAPPED) state.set32(at + RING_FAULT, 0);
     } catch (error) {
       if (!(error instanceof RequestRefused)) throw error;
-      const at = ringAt(ringNumber(this.#parts.port, index));
-      this.#parts.state.set32(at + RING_FAULT, FAULT_UNMAPPED);
+      state.set32(at + RING_FAULT, FAULT_UNMAPPED);
     }
   }
 

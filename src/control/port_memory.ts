@@ -2,63 +2,69 @@
  * One port's memory: the WebAssembly memory in whose pages its guest's RAM is mapped.
  *
  * The memory is made once and only grows, so that instances in all Workers stay valid whatever the
- * guest does. Regions are laid out one behind the other from `FIRST_REGION`; address 0 is never used,
- * and a page behind the last region absorbs the over-read of the snapshot:
+ * guest does. Regions, and the log of dirty pages, lie wherever there is room from `FIRST_REGION` on;
+ * address 0 is never used, and a page behind the last region absorbs the over-read of the snapshot:
  *
  *     0        2 MiB
- *     | zeros  | region 0 | pad | region 1 | … | zeros |
+ *     | zeros  | region 0 | pad | log | region 1 | … | zeros |
  *
  * What is unmapped is replaced by anonymous zero pages in one step: there is never a hole, so a late
  * access reads zeros instead of ending the process.
  *
- * Runs on the main thread. `map` and `unmap` are called only while no Worker uses the port's rings.
+ * Runs on the main thread. Whatever changes is changed only while no Worker uses the port's rings.
  *
  * @module
  */
 import { OsError } from "../../ffi/errno.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import {
-  addSeals,
   createGuestMemory,
-  F_SEAL_SHRINK,
   fileInfo,
   fileSystem,
-  isWritable,
   mapAnonymous,
   mapShared,
   memoryAddress,
   PAGE_SIZE_BYTES,
 } from "../../ffi/memory.ts";
-import { OVERREAD_BYTES } from "../dataplane/state_layout.ts";
+import { LOG_PAGE_BYTES, OVERREAD_BYTES } from "../dataplane/state_layout.ts";
 import { RequestRefused } from "../vhost_user/errors.ts";
-
-/** A region as a front-end announces it (vhost-user, "Memory region description"). */
-export interface RegionRequest {
-  /** Guest-physical address of the first byte. */
-  readonly guestAddress: bigint;
-  /** Bytes. */
-  readonly sizeBytes: bigint;
-  /** The same byte as the front-end addresses it. */
-  readonly frontendAddress: bigint;
-  /** Where the region starts in the file. */
-  readonly offsetBytes: bigint;
-  /** The file; stays the caller's. */
-  readonly fd: Fd;
-}
+import { MAX_MEMORY_SLOTS } from "../vhost_user/numbers.ts";
+import {
+  checkFile,
+  checkOverlaps,
+  checkRegion,
+  type FilePart,
+  type RegionName,
+  type RegionRequest,
+} from "./region_rules.ts";
 
 /** A region that is mapped. */
-export interface MappedRegion extends Omit<RegionRequest, "fd" | "offsetBytes"> {
+export interface MappedRegion extends RegionName {
   /** Where its first byte is in the port's memory. */
   readonly localAddress: bigint;
 }
 
-/** A region with its place, before it is mapped. */
-interface PlannedRegion extends MappedRegion {
+/** Where the log of dirty pages is mapped. */
+export interface MappedLog {
+  /** Where its first byte is in the port's memory. */
+  readonly localAddress: bigint;
+  /** Bytes. */
+  readonly sizeBytes: bigint;
+}
+
+/** A part of the memory that is mapped, page aligned. */
+interface Extent {
+  readonly start: bigint;
+  readonly bytes: bigint;
+}
+
+/** Where a part of a file goes. */
+interface Place extends Extent {
   readonly fd: Fd;
-  /** The mapping around it: page aligned place in memory and in the file, and bytes. */
-  readonly mapAddress: bigint;
-  readonly mapOffset: bigint;
-  readonly mapBytes: bigint;
+  /** Where the mapping starts in the file. */
+  readonly offset: bigint;
+  /** Where the wanted part starts in the port's memory. */
+  readonly localAddress: bigint;
 }
 
 const WASM_PAGE_BYTES = 65536n;
@@ -68,19 +74,24 @@ const MAX_PAGES = 262144;
 export const MAX_MEMORY_BYTES: bigint = BigInt(MAX_PAGES) * WASM_PAGE_BYTES;
 /** Also the alignment of every region: the size of a huge page on x86-64 and arm64. */
 const FIRST_REGION = 0x200000n;
-const ADDRESS_END = 1n << 64n;
 
 /** Maps a guest's RAM into the pages of a WebAssembly memory. */
 export class PortMemory {
   /** The memory, to be given to Workers. */
   readonly memory: WebAssembly.Memory = createGuestMemory(1, MAX_PAGES);
   readonly #base: bigint = memoryAddress(this.memory);
+  readonly #extents = new Map<MappedRegion | MappedLog, Extent>();
   #regions: readonly MappedRegion[] = [];
-  #mappedEnd = 0n;
+  #log: MappedLog | null = null;
 
   /** The regions mapped now. */
   get regions(): readonly MappedRegion[] {
     return this.#regions;
+  }
+
+  /** The log of dirty pages, when there is one. */
+  get log(): MappedLog | null {
+    return this.#log;
   }
 
   /** Bytes of guest memory mapped now. */
@@ -89,41 +100,87 @@ export class PortMemory {
   }
 
   /**
-   * Replaces what is mapped by a new set of regions.
+   * Replaces the regions that are mapped by others.
    *
    * @param requests The new regions; the descriptors stay the caller's and may be closed afterwards.
-   * @throws {RequestRefused} When a region breaks a rule; then what was mapped before stays mapped.
+   * @throws {RequestRefused} When a region breaks a rule, and then what was mapped stays mapped; or
+   * when the system refuses, and then nothing is.
    */
   map(requests: readonly RegionRequest[]): void {
-    requests.forEach((request, i) => checkRegion(request, i));
+    requests.forEach((request, i) => checkRegion(request, `memory region ${i}`));
     checkOverlaps(requests);
-    const planned = this.#plan(requests);
-    this.#grow(planned);
-    this.unmap();
+    const kept = this.#log === null ? [] : [this.#extents.get(this.#log)!];
+    const places: Place[] = [];
+    for (const request of requests) places.push(place(request, this.#base, [...kept, ...places]));
+    this.#grow(places);
+    this.#unmapRegions();
     try {
-      for (const region of planned) {
-        // SAFETY: the range lies inside this memory (plan and grow), is page aligned, and no Worker
-        // touches it: its rings are stopped or hold addresses that are translated anew.
-        mapShared(this.#base + region.mapAddress, region.mapBytes, region.fd, region.mapOffset);
-        this.#mappedEnd = region.mapAddress + region.mapBytes;
-      }
+      requests.forEach((request, i) => this.#mapRegion(request, places[i]!));
     } catch (error) {
-      if (!(error instanceof OsError)) throw error;
-      // What the checks above do not foresee, such as too few huge pages.
-      this.unmap();
-      throw new RequestRefused(error.message);
+      this.#unmapRegions();
+      throw error;
     }
-    this.#regions = planned.map(({ fd: _, ...region }) => region);
   }
 
-  /** Replaces everything mapped by anonymous zero pages, in one step. */
-  unmap(): void {
-    if (this.#mappedEnd > FIRST_REGION) {
-      // SAFETY: only pages that this class mapped inside its own memory are replaced.
-      mapAnonymous(this.#base + FIRST_REGION, this.#mappedEnd - FIRST_REGION);
+  /**
+   * Maps one region more.
+   *
+   * @param request The region; the descriptor stays the caller's and may be closed afterwards.
+   * @throws {RequestRefused} When it breaks a rule, or the system refuses.
+   */
+  add(request: RegionRequest): void {
+    if (this.#regions.length >= MAX_MEMORY_SLOTS) {
+      throw new RequestRefused(`all ${MAX_MEMORY_SLOTS} memory slots are taken`);
     }
-    this.#mappedEnd = 0n;
-    this.#regions = [];
+    checkRegion(request, "the memory region");
+    checkOverlaps([...this.#regions, request]);
+    const there = place(request, this.#base, [...this.#extents.values()]);
+    this.#grow([there]);
+    this.#mapRegion(request, there);
+  }
+
+  /**
+   * Unmaps one region.
+   *
+   * @throws {RequestRefused} When there is none with these addresses and this size.
+   */
+  remove({ guestAddress, frontendAddress, sizeBytes }: RegionName): void {
+    const region = this.#regions.find((one) =>
+      one.guestAddress === guestAddress && one.frontendAddress === frontendAddress &&
+      one.sizeBytes === sizeBytes
+    );
+    if (region === undefined) throw new RequestRefused("there is no such memory region");
+    this.#clear(region);
+    this.#regions = this.#regions.filter((one) => one !== region);
+  }
+
+  /**
+   * Maps the log of dirty pages in the place of the one before.
+   *
+   * @param part Where it is; the descriptor stays the caller's and may be closed afterwards.
+   * @throws {RequestRefused} When it breaks a rule or is too short for the regions of now.
+   */
+  setLog(part: FilePart): void {
+    checkFile(part, "the log");
+    const end = this.#regions.reduce((most, { guestAddress, sizeBytes }) => {
+      return guestAddress + sizeBytes > most ? guestAddress + sizeBytes : most;
+    }, 0n);
+    if (part.sizeBytes * 8n * BigInt(LOG_PAGE_BYTES) < end) {
+      throw new RequestRefused(`a log of ${part.sizeBytes} bytes does not reach the memory's end`);
+    }
+    const there = place(part, this.#base, [...this.#extents.values()]);
+    this.#grow([there]);
+    this.#mapExtent(there);
+    if (this.#log !== null) this.#clear(this.#log);
+    this.#log = { localAddress: there.localAddress, sizeBytes: part.sizeBytes };
+    this.#extents.set(this.#log, there);
+  }
+
+  /** Replaces everything mapped by anonymous zero pages. */
+  unmap(): void {
+    this.#unmapRegions();
+    if (this.#log !== null) this.#clear(this.#log);
+    this.#log = null;
   }
 
   /**
@@ -147,30 +204,50 @@ export class PortMemory {
     return Atomics.load(view, 0);
   }
 
-  // Places every region on an address whose distance from its file offset keeps both aligned to the
-  // file's block size: huge page files cannot be mapped otherwise.
-  #plan(requests: readonly RegionRequest[]): PlannedRegion[] {
-    let end = FIRST_REGION;
-    return requests.map((request) => {
-      const block = blockBytes(request.fd);
-      const mapOffset = request.offsetBytes / block * block;
-      const lead = request.offsetBytes - mapOffset;
-      const align = block > FIRST_REGION ? block : FIRST_REGION;
-      const mapAddress = roundUp(this.#base + end, align) - this.#base;
-      const mapBytes = roundUp(lead + request.sizeBytes, block);
-      end = mapAddress + mapBytes;
-      return { ...request, localAddress: mapAddress + lead, mapAddress, mapOffset, mapBytes };
-    });
+  #mapRegion(request: RegionRequest, there: Place): void {
+    this.#mapExtent(there);
+    const { guestAddress, frontendAddress, sizeBytes } = request;
+    const { localAddress } = there;
+    const region: MappedRegion = { guestAddress, frontendAddress, sizeBytes, localAddress };
+    this.#extents.set(region, there);
+    this.#regions = [...this.#regions, region];
   }
 
-  #grow(planned: readonly PlannedRegion[]): void {
-    const last = planned.at(-1);
-    if (last === undefined) return;
-    const end = last.mapAddress + last.mapBytes + BigInt(OVERREAD_BYTES);
+  #mapExtent({ start, bytes, fd, offset }: Place): void {
+    try {
+      // SAFETY: the range lies inside this memory (place and grow), is page aligned, and nothing is
+      // mapped there: no Worker knows an address in it.
+      mapShared(this.#base + start, bytes, fd, offset);
+    } catch (error) {
+      if (!(error instanceof OsError)) throw error;
+      // What the checks do not foresee, such as too few huge pages. Nothing may be a hole.
+      // SAFETY: as above.
+      mapAnonymous(this.#base + start, bytes);
+      throw new RequestRefused(error.message);
+    }
+  }
+
+  #unmapRegions(): void {
+    for (const region of this.#regions) this.#clear(region);
+    this.#regions = [];
+  }
+
+  #clear(mapped: MappedRegion | MappedLog): void {
+    const { start, bytes } = this.#extents.get(mapped)!;
+    // SAFETY: only pages that this class mapped inside its own memory are replaced.
+    mapAnonymous(this.#base + start, bytes);
+    this.#extents.delete(mapped);
+  }
+
+  #grow(places: readonly Place[]): void {
+    const end =
+      places.reduce((most, { start, bytes }) => start + bytes > most ? start + bytes : most, 0n) +
+      BigInt(OVERREAD_BYTES);
     if (end > MAX_MEMORY_BYTES) {
-      const size = planned.reduce((sum, region) => sum + region.sizeBytes, 0n);
       throw new RequestRefused(
-        `guest memory of ${gibibytes(size)} GiB does not fit: a port can map a little less than ` +
+        `guest memory up to ${
+          gibibytes(end)
+        } GiB does not fit: a port can map a little less than ` +
           `${gibibytes(MAX_MEMORY_BYTES)} GiB; give the guest less memory`,
       );
     }
@@ -181,53 +258,23 @@ export class PortMemory {
   }
 }
 
-function checkRegion(request: RegionRequest, index: number): void {
-  const { sizeBytes, offsetBytes, guestAddress, frontendAddress } = request;
-  const refuse = (why: string): never => {
-    throw new RequestRefused(`memory region ${index}: ${why}`);
-  };
-  if (sizeBytes === 0n) refuse("its size is 0");
-  if (guestAddress + sizeBytes > ADDRESS_END) refuse("its guest addresses wrap around");
-  if (frontendAddress + sizeBytes > ADDRESS_END) refuse("its front-end addresses wrap around");
-  if (offsetBytes % BigInt(PAGE_SIZE_BYTES) !== 0n) refuse("its file offset is not page aligned");
-  const kind = fileSystem(request.fd);
-  if (kind === "other") {
-    refuse(
-      "its file is neither memfd, tmpfs nor hugetlbfs; use -object memory-backend-memfd,share=on",
-    );
+// The first place with enough room. Its distance from the file offset keeps both aligned to the file's
+// block size: huge page files cannot be mapped otherwise.
+function place(part: FilePart, base: bigint, taken: readonly Extent[]): Place {
+  const block = blockBytes(part.fd);
+  const offset = part.offsetBytes / block * block;
+  const lead = part.offsetBytes - offset;
+  const bytes = roundUp(lead + part.sizeBytes, block);
+  const align = block > FIRST_REGION ? block : FIRST_REGION;
+  const sorted = [...taken].sort((a, b) => a.start < b.start ? -1 : 1);
+  const aligned = (address: bigint) => roundUp(base + address, align) - base;
+  let start = aligned(FIRST_REGION);
+  for (const extent of sorted) {
+    if (start + bytes <= extent.start) break;
+    const behind = aligned(extent.start + extent.bytes);
+    if (behind > start) start = behind;
   }
-  if (!fileInfo(request.fd).isRegular) refuse("it is not in a plain file");
-  if (!isWritable(request.fd)) refuse("its file cannot be written");
-  // A mapping past the end of the file would kill the process on its first access (SIGBUS).
-  if (offsetBytes + sizeBytes > fileInfo(request.fd).sizeBytes) refuse("it ends behind its file");
-  forbidShrinking(request.fd);
-}
-
-// The same danger later: a file that cannot shrink cannot take pages away from us. Files outside
-// memfd cannot be sealed, which leaves their owner able to end this process.
-function forbidShrinking(fd: Fd): void {
-  try {
-    addSeals(fd, F_SEAL_SHRINK);
-  } catch {
-    // Not sealable: accepted, as every vhost-user back-end does.
-  }
-}
-
-function checkOverlaps(requests: readonly RegionRequest[]): void {
-  for (const [i, a] of requests.entries()) {
-    for (const b of requests.slice(i + 1)) {
-      if (
-        overlap(a.guestAddress, b.guestAddress, a, b) ||
-        overlap(a.frontendAddress, b.frontendAddress, a, b)
-      ) {
-        throw new RequestRefused("memory regions overlap");
-      }
-    }
-  }
-}
-
-function overlap(a: bigint, b: bigint, sizeA: RegionRequest, sizeB: RegionRequest): boolean {
-  return a < b + sizeB.sizeBytes && b < a + sizeA.sizeBytes;
+  return { start, bytes, offset, fd: part.fd, localAddress: start + lead };
 }
 
 function blockBytes(fd: Fd): bigint {

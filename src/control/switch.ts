@@ -6,6 +6,7 @@
  * @module
  */
 import type { PortConfig, Topology } from "../../config/topology.ts";
+import { loadDataplane } from "../dataplane/dataplane.ts";
 import { State } from "../dataplane/state.ts";
 import {
   CLOCK_SECONDS,
@@ -14,6 +15,7 @@ import {
   FDB_WAYS,
   MAX_FDB_SETS,
 } from "../dataplane/state_layout.ts";
+import { Announcer } from "./announcer.ts";
 import { BridgeMembers } from "./bridge_members.ts";
 import { type PortCounters, readCounters } from "./counters.ts";
 import type { PortEvent, WorkerEvent } from "./events.ts";
@@ -87,9 +89,12 @@ export class Switch {
     try {
       this.#prepareBridges();
       const memories = this.#topology.ports.map(() => new PortMemory());
-      await this.#workers.start(this.#topology.threads, memories.map(({ memory }) => memory));
+      const guests = memories.map(({ memory }) => memory);
+      const modules = await loadDataplane();
+      await this.#workers.start(this.#topology.threads, guests, modules);
+      const announcer = new Announcer(this.#state, modules, guests);
       this.#topology.ports.forEach((config, i) => {
-        this.#ports.push(this.#makePort(config, i, memories[i]!));
+        this.#ports.push(this.#makePort(config, i, memories[i]!, announcer));
       });
       this.#reactor.start();
       for (const port of this.#ports) port.open();
@@ -131,7 +136,12 @@ export class Switch {
     this.#state.set64(FDB_SEED, crypto.getRandomValues(new BigUint64Array(1))[0]! | 1n);
   }
 
-  #makePort(config: PortConfig, number: number, memory: PortMemory): Port {
+  #makePort(
+    config: PortConfig,
+    number: number,
+    memory: PortMemory,
+    announcer: Announcer,
+  ): Port {
     const { name, role, socket, queues } = config;
     return new Port({
       ...{ number, name, role, socket, memory },
@@ -140,6 +150,7 @@ export class Switch {
       state: this.#state,
       workers: this.#workers,
       members: this.#members,
+      announcer,
       reactor: this.#reactor,
       onEvent: this.#events.onPortEvent,
     });

@@ -13,7 +13,7 @@
 import type { ThreadsConfig } from "../../config/topology.ts";
 import { Epoll, EPOLLET, EPOLLIN } from "../../ffi/epoll.ts";
 import { EventFd } from "../../ffi/eventfd.ts";
-import { type DataplaneModules, loadDataplane } from "../dataplane/dataplane.ts";
+import type { DataplaneModules } from "../dataplane/dataplane.ts";
 import { type State, workerAt } from "../dataplane/state.ts";
 import {
   W_BUSY_POLLS,
@@ -127,10 +127,14 @@ export class WorkerPool {
    *
    * @param threads How many, where they run, and what they do when idle.
    * @param ports The ports' memories, by port number.
+   * @param modules The compiled data plane.
    * @throws {WorkerRefused} When a thread cannot run where it should.
    */
-  async start(threads: ThreadsConfig, ports: readonly WebAssembly.Memory[]): Promise<void> {
-    const modules: DataplaneModules = await loadDataplane();
+  async start(
+    threads: ThreadsConfig,
+    ports: readonly WebAssembly.Memory[],
+    modules: DataplaneModules,
+  ): Promise<void> {
     const shared = { state: this.#state.memory, ports, modules, mode: threads.poll };
     for (let worker = 0; worker < threads.workers; worker++) {
       // A Worker counts as asleep until its loop runs.
@@ -187,6 +191,11 @@ export class WorkerPool {
     worker.rings.delete(ring);
     this.#publishList(worker);
     this.quiesce();
+  }
+
+  /** Wakes every Worker that sleeps, so that it looks at its rings. */
+  wake(): void {
+    for (const { doorbell } of this.#workers) doorbell.signal();
   }
 
   /** Waits until no Worker uses what was changed in state memory before. */

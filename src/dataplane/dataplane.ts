@@ -18,6 +18,8 @@ export interface RingInstance {
   reserve(worker: number, port: number, pair: number): number;
   /** Publishes the reservation; returns 1 when the guest must be called. */
   publish(worker: number, port: number): number;
+  /** Decides where the frame in the first frame record goes, which control put there. */
+  announce(worker: number, port: number): void;
   /** Asks for kicks; returns 1 when there are chains already. */
   arm(ring: number): number;
   /** Refuses kicks. */

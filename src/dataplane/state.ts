@@ -7,6 +7,7 @@
  * @module
  */
 import {
+  CONTROL_WORKER,
   COUNTER_BLOCK_BYTES,
   COUNTERS,
   MAX_PORTS,
@@ -28,7 +29,7 @@ const PAUSE_MS = 0.05;
 
 /** Pages of 64 KiB that the state memory has. */
 export const STATE_PAGES: number = Math.ceil(
-  (WORKERS + MAX_WORKERS * WORKER_BYTES) / WASM_PAGE_BYTES,
+  (WORKERS + (MAX_WORKERS + 1) * WORKER_BYTES) / WASM_PAGE_BYTES,
 );
 
 /** Makes a state memory: all zero, shared with Workers, costs RSS only where it is touched. */
@@ -154,14 +155,19 @@ export class State {
     return Atomics.load(this.#u64, at >>> 3);
   }
 
+  /** Writes bytes; for records that nobody else uses. */
+  write(at: number, data: Uint8Array): void {
+    this.#u8.set(data, at);
+  }
+
   /** Clears a range; for records that no Worker uses. */
   clear(at: number, length: number): void {
     this.#u8.fill(0, at, at + length);
   }
 
-  /** Sums a counter of a port over the Workers. */
+  /** Sums a counter of a port over the Workers and control. */
   counter(port: number, counter: number, workers: number = MAX_WORKERS): bigint {
-    let sum = 0n;
+    let sum = this.load64(counterAt(CONTROL_WORKER, port, counter));
     for (let worker = 0; worker < workers; worker++) {
       sum += this.load64(counterAt(worker, port, counter));
     }

@@ -26,6 +26,8 @@ export const MAX_PORTS = 256;
 export const RINGS_PER_PORT = 256;
 /** Poll Workers of one switch. */
 export const MAX_WORKERS = 16;
+/** The number under which control itself sends a frame now and then, and counts it. */
+export const CONTROL_WORKER = MAX_WORKERS;
 /** Bridges of one switch. */
 export const MAX_BRIDGES = 64;
 /** Chains taken from a ring in one turn: one bit each in a 64-bit set of frames. */
@@ -46,6 +48,8 @@ export const SNAPSHOT_BYTES = 64;
 export const MAX_SNAPSHOT_BYTES = 256;
 /** Most frames that one super-packet is cut into; a sender that wants more loses it. */
 export const MAX_PIECES = 512;
+/** Bytes of guest memory that one bit of a log stands for (vhost-user, "Migration"). */
+export const LOG_PAGE_BYTES = 4096;
 /** How far past a buffer the snapshot may read; a port's memory keeps that much behind its regions. */
 export const OVERREAD_BYTES = 80;
 
@@ -72,6 +76,12 @@ export const PORT_GENERATION = 12;
 export const PORT_RX_COUNT = 16;
 /** u32, how many memory regions follow. */
 export const PORT_REGION_COUNT = 20;
+/** u64, where the log of dirty pages is in the port's memory; 0 when nothing is logged. */
+export const PORT_LOG = 24;
+/** u64, bytes of that log. */
+export const PORT_LOG_BYTES = 32;
+/** u32, largest frame that the guest takes in one piece of its own; 0 for any. */
+export const PORT_MAX_FRAME = 40;
 /** u8[128], the pairs whose receive queue can be filled. */
 export const PORT_RX_PAIRS = 64;
 /** The first memory region. */
@@ -185,7 +195,7 @@ export const MAX_FDB_SETS = 32768;
 
 // ── Counters: per Worker and port, u64 each, one writer ──────────────────────────────────────────
 
-/** The first counter block; block = worker * MAX_PORTS + port. */
+/** The first counter block; block = worker * MAX_PORTS + port, control's own behind the Workers'. */
 export const COUNTERS = FDB + MAX_FDB_SETS * FDB_WAYS * FDB_ENTRY_BYTES;
 /** Bytes of a counter block: 32 counters. */
 export const COUNTER_BLOCK_BYTES = 256;
@@ -309,8 +319,8 @@ export const MAX_PLACED = 1024;
 
 // ── Workers ──────────────────────────────────────────────────────────────────────────────────────
 
-/** The first Worker's record. */
-export const WORKERS = COUNTERS + MAX_WORKERS * MAX_PORTS * COUNTER_BLOCK_BYTES;
+/** The first Worker's record; one more follows the Workers', for control. */
+export const WORKERS = COUNTERS + (MAX_WORKERS + 1) * MAX_PORTS * COUNTER_BLOCK_BYTES;
 /** u32, grows with each turn; stored atomically. */
 export const W_EPOCH = 0;
 /** u32, 1 while the Worker sleeps and touches nothing; stored atomically. */

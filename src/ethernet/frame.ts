@@ -16,6 +16,8 @@ export const ETHERNET = struct("struct ethhdr", 14, {
 export const ETHERTYPE_IPV4 = 0x0800;
 /** EtherType of ARP (IANA, "IEEE 802 Numbers"). */
 export const ETHERTYPE_ARP = 0x0806;
+/** EtherType of reverse ARP (IANA, "IEEE 802 Numbers"). */
+export const ETHERTYPE_RARP = 0x8035;
 /** EtherType for experiments on one's own network (IEEE 802-2014, 9.2.4). */
 export const ETHERTYPE_EXPERIMENT = 0x88b5;
 

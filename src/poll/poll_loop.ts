@@ -20,43 +20,30 @@
  * @module
  */
 import type { Dataplane, Dispatcher, RingInstance } from "../dataplane/dataplane.ts";
-import { ringAt, type State, workerAt } from "../dataplane/state.ts";
+import { type State, workerAt } from "../dataplane/state.ts";
 import {
-  RING_CALL_FD,
   RINGS_PER_PORT,
   W_BUSY_POLLS,
   W_COMMAND,
   W_COMMAND_STOP,
-  W_DESTINATION_COUNT,
-  W_DESTINATIONS,
   W_EPOCH,
   W_FRAMES_TAKEN,
   W_LIST,
   W_LIST_COUNT,
   W_LIST_GENERATION,
-  W_MORE,
-  W_PLACED_COUNT,
   W_POLLS,
-  W_RX_RING,
   W_SLEEPING,
   W_SLEEPS,
   W_TIMED_FRAMES,
   W_TIMED_NS,
 } from "../dataplane/state_layout.ts";
+import { Delivery, type DeliveryParts } from "./delivery.ts";
 
 /** How a loop behaves when there is nothing to do. */
 export type PollMode = "adaptive" | "busy" | "event";
 
 /** What a poll loop needs. */
-export interface PollLoopOptions {
-  /** The Worker's number. */
-  readonly worker: number;
-  /** The state memory. */
-  readonly state: State;
-  /** This thread's instances. */
-  readonly dataplane: Dataplane;
-  /** Signals a guest's call eventfd by number; never blocks. */
-  readonly signal: (fd: number) => void;
+export interface PollLoopOptions extends DeliveryParts {
   /** Sleeps until a kick or the doorbell, at most so many milliseconds. */
   readonly sleep: (timeoutMs: number) => void;
   /** What to do when idle. */
@@ -95,10 +82,10 @@ export class PollLoop {
   readonly #at: number;
   readonly #state: State;
   readonly #dataplane: Dataplane;
-  readonly #signal: (fd: number) => void;
   readonly #sleep: (timeoutMs: number) => void;
   readonly #mode: PollMode;
   readonly #dispatcher: Dispatcher;
+  readonly #delivery: Delivery;
   /** Rings of the list; the first `#lively` of them are not quiet. */
   #rings: PolledRing[] = [];
   #lively = 0;
@@ -121,7 +108,7 @@ export class PollLoop {
     this.#state = options.state;
     this.#dataplane = options.dataplane;
     this.#dispatcher = options.dataplane.dispatcher;
-    this.#signal = options.signal;
+    this.#delivery = new Delivery(options);
     this.#sleep = options.sleep;
     this.#mode = options.mode;
   }
@@ -206,12 +193,9 @@ export class PollLoop {
     const start = isTimed ? performance.now() : 0;
     const taken = this.#dispatcher.receive(source.port, this.#worker, source.ring);
     if (taken === 0) return 0;
-    const destinations = this.#state.get32(this.#at + W_DESTINATION_COUNT);
-    for (let i = 0; i < destinations; i++) {
-      this.#deliver(source, this.#state.get16(this.#at + W_DESTINATIONS + i * 2));
-    }
+    this.#delivery.deliver(source.port, source.pair);
     const mustCall = this.#dispatcher.complete(source.port, this.#worker, source.ring);
-    if (mustCall !== 0) this.#call(source.ring);
+    if (mustCall !== 0) this.#delivery.call(source.ring);
     this.#busyPolls++;
     this.#taken += taken;
     if (isTimed) {
@@ -219,25 +203,6 @@ export class PollLoop {
       this.#timedFrames += taken;
     }
     return taken;
-  }
-
-  #deliver(source: PolledRing, port: number): void {
-    // Makes the instance when it is the first frame for this port.
-    this.#dataplane.ring(port);
-    do {
-      if (this.#dispatcher.reserve(port, this.#worker, source.pair) === 0) continue;
-      if (this.#state.get32(this.#at + W_PLACED_COUNT) > 0) {
-        this.#dispatcher.copyPlaced(this.#dataplane.copier(source.port, port), this.#worker);
-      }
-      if (this.#dispatcher.publish(port, this.#worker) !== 0) {
-        this.#call(this.#state.get32(this.#at + W_RX_RING));
-      }
-    } while (this.#state.get32(this.#at + W_MORE) !== 0);
-  }
-
-  #call(ring: number): void {
-    const fd = this.#state.getSigned32(ringAt(ring) + RING_CALL_FD);
-    if (fd >= 0) this.#signal(fd);
   }
 
   // Asks for kicks and sleeps, unless work came in between.

@@ -10,88 +10,32 @@
  *
  * @module
  */
-import type { Fields, Layout, Value } from "../layout/struct.ts";
 import {
   hasFeature,
   VHOST_USER_F_PROTOCOL_FEATURES,
   VIRTIO_F_RING_PACKED,
 } from "../virtio/features.ts";
 import { ringParts } from "../virtio/layouts.ts";
+import type { BackendDevice, BackendOffer, MemoryRegion } from "./device.ts";
 import { ProtocolError, RequestRefused } from "./errors.ts";
-import { MEMORY_REGION, MEMORY_TABLE_HEAD, U64, VRING_ADDRESS, VRING_STATE } from "./layouts.ts";
-import { type Descriptor, encode, type Message } from "./message.ts";
+import { LOG, U64, VRING_ADDRESS, VRING_STATE } from "./layouts.ts";
+import { carriesMemory, singleRegion, tableRegions } from "./memory_messages.ts";
+import { type Descriptor, encode, type Message, payload, read } from "./message.ts";
 import {
   FLAG_NEED_REPLY,
   FLAG_REPLY,
+  MAX_MEMORY_SLOTS,
   Request,
   type RequestNumber,
+  VHOST_USER_PROTOCOL_F_LOG_SHMFD,
   VHOST_USER_PROTOCOL_F_REPLY_ACK,
+  VRING_F_LOG,
   VRING_INDEX_MASK,
   VRING_NO_FD,
 } from "./numbers.ts";
 import { type RequestRule, ruleOf } from "./requests.ts";
 
-/** What a back-end offers; the same for every connection of a port. */
-export interface BackendOffer {
-  /** Virtio features, bit 30 included. */
-  readonly features: bigint;
-  /** Protocol features. */
-  readonly protocolFeatures: bigint;
-  /** Queue pairs. */
-  readonly queuePairs: number;
-  /** Most entries of a ring. */
-  readonly maxQueueSize: number;
-}
-
-/** A part of the guest's memory ("Memory region description"). */
-export interface MemoryRegion {
-  /** Guest-physical address of its first byte. */
-  readonly guestAddress: bigint;
-  /** Bytes. */
-  readonly sizeBytes: bigint;
-  /** The same byte as the front-end addresses it. */
-  readonly frontendAddress: bigint;
-  /** Where the region starts in its file. */
-  readonly offsetBytes: bigint;
-  /** The file. */
-  readonly fd: Descriptor;
-}
-
-/** What a ring needs to start. */
-export interface RingSetup {
-  /** Entries; a power of two unless the ring is packed. */
-  readonly size: number;
-  /** Next available index, or a packed ring's positions, as the front-end remembers it. */
-  readonly base: number;
-  /** Front-end address of the descriptor table. */
-  readonly descAddress: bigint;
-  /** Front-end address of the available ring. */
-  readonly availAddress: bigint;
-  /** Front-end address of the used ring. */
-  readonly usedAddress: bigint;
-  /** Eventfd that the guest kicks, or null when it does not; stays the back-end's. */
-  readonly kick: Descriptor | null;
-  /** Eventfd that calls the guest, or null when it polls; stays the back-end's. */
-  readonly call: Descriptor | null;
-}
-
-/** The device behind a back-end. Its methods throw {@linkcode RequestRefused} to say no. */
-export interface BackendDevice {
-  /** Takes over negotiated features. */
-  setFeatures(features: bigint): void;
-  /** Replaces the memory table; the device owns the regions' descriptors from now on. */
-  setMemoryTable(regions: MemoryRegion[]): void;
-  /** Starts a ring that is stopped. */
-  startRing(index: number, setup: RingSetup): void;
-  /** Stops a ring; when it returns nothing touches it. Returns its next available index. */
-  stopRing(index: number): number;
-  /** Sets a ring's enabled bit, started or not. */
-  setRingEnabled(index: number, isEnabled: boolean): void;
-  /** Makes sure that a descriptor of a ring is an eventfd that can be written without waiting. */
-  requireEventFd(fd: Descriptor): void;
-  /** Swaps a started ring's call eventfd; when it returns the old one is not used any more. */
-  setCall(index: number, call: Descriptor | null): void;
-}
+export type { BackendDevice, BackendOffer, MemoryRegion, RingSetup } from "./device.ts";
 
 type VringAddress = ReturnType<typeof VRING_ADDRESS.read>;
 type VringState = ReturnType<typeof VRING_STATE.read>;
@@ -110,7 +54,16 @@ interface Ring {
 /** Told about each refused request: its name and why. */
 export type RefusalListener = (request: string, reason: string) => void;
 
+/** The bytes of a reply; null when there is none. */
+export type Reply = Uint8Array | null;
+
 const NO_PAYLOAD = new Uint8Array(0);
+/** Bytes of a MAC address, with which the payload of SEND_RARP begins. */
+const ADDRESS_BYTES = 6;
+/** The least that every IPv4 host must take (RFC 791, 3.2). */
+const MIN_MTU = 68n;
+/** The largest that the device's configuration can say (VIRTIO 1.2, 5.1.4). */
+const MAX_MTU = 65535n;
 
 /** The state machine of one connection. */
 export class Backend {
@@ -118,7 +71,10 @@ export class Backend {
   readonly #offer: BackendOffer;
   readonly #onRefused: RefusalListener;
   readonly #rings: Ring[];
+  #isClosed = false;
   #protocolFeatures = 0n;
+  /** The device status as the front-end set it ("VHOST_USER_SET_STATUS"). */
+  #status = 0n;
   /** Accepted features; null before SET_FEATURES. */
   #features: bigint | null = null;
 
@@ -138,18 +94,63 @@ export class Backend {
    * Carries a message out.
    *
    * @param message The message; its descriptors are the back-end's from now on.
-   * @returns The reply's bytes, or null when there is none.
+   * @returns The reply's bytes, or null when there is none; a promise when memory must be allocated
+   * first, and then the next message must wait for it.
    * @throws {ProtocolError} When the connection must be closed.
    */
-  handle(message: Message): Uint8Array | null {
+  handle(message: Message): Reply | Promise<Reply> {
+    const preparation = this.#prepare(message);
+    if (preparation === null) return this.#answer(message);
+    return preparation.then(
+      () => this.#answer(message),
+      (error) => this.#answer(message, error),
+    );
+  }
+
+  /**
+   * The eventfd that tells the front-end about a broken ring, or null when it gave none; stays the
+   * back-end's.
+   */
+  errorEventFd(index: number): Descriptor | null {
+    return this.#rings[index]?.err ?? null;
+  }
+
+  /** Stops all rings and closes their descriptors. */
+  close(): void {
+    this.#isClosed = true;
+    this.#rings.forEach((ring, index) => {
+      if (ring.isStarted) this.#device.stopRing(index);
+      ring.isStarted = false;
+      for (const fd of [ring.kick, ring.call, ring.err]) fd?.close();
+      ring.kick = ring.call = ring.err = null;
+    });
+  }
+
+  // What a front-end gives us to map may need to be allocated, which must not hold up anybody else.
+  #prepare(message: Message): Promise<void> | null {
+    const rule = ruleOf(message.request);
+    if (rule === null || !carriesMemory(message.request)) return null;
+    try {
+      this.#check(rule, message);
+      return this.#device.prepareMemory(regionsOf(message));
+    } catch {
+      // Whatever is wrong with it is said when it is carried out.
+      return null;
+    }
+  }
+
+  #answer(message: Message, refusal?: unknown): Reply {
     const wantsAck = (message.flags & FLAG_NEED_REPLY) !== 0 &&
       hasFeature(this.#protocolFeatures, VHOST_USER_PROTOCOL_F_REPLY_ACK);
     const unused = new Set(message.fds);
     const rule = ruleOf(message.request);
     try {
+      if (this.#isClosed) return null;
       if (rule === null) throw new RequestRefused("it is not implemented");
       this.#check(rule, message);
-      const reply = this.#carryOut(message, unused);
+      if (refusal !== undefined) throw refusal;
+      const carryOut = () => this.#carryOut(message, unused);
+      const reply = rule.needsQuiet ? this.#device.whileQuiet(carryOut) : carryOut();
       if (rule.hasReply) return encode(message.request, FLAG_REPLY, reply);
       return wantsAck ? acknowledgement(message.request, 0n) : null;
     } catch (error) {
@@ -161,16 +162,6 @@ export class Backend {
     } finally {
       for (const fd of unused) fd.close();
     }
-  }
-
-  /** Stops all rings and closes their descriptors. */
-  close(): void {
-    this.#rings.forEach((ring, index) => {
-      if (ring.isStarted) this.#device.stopRing(index);
-      ring.isStarted = false;
-      for (const fd of [ring.kick, ring.call, ring.err]) fd?.close();
-      ring.kick = ring.call = ring.err = null;
-    });
   }
 
   #check(rule: RequestRule, { flags, payload, fds }: Message): void {
@@ -206,6 +197,18 @@ export class Backend {
       case Request.SET_MEM_TABLE:
         this.#setMemoryTable(message, unused);
         break;
+      case Request.SET_LOG_BASE:
+        return this.#setLog(message);
+      case Request.SET_LOG_FD:
+        // To be told of each write to the log; whoever reads the log reads all of it anyway.
+        break;
+      case Request.ADD_MEM_REG:
+        unused.clear();
+        this.#device.addMemoryRegion(singleRegion(message));
+        break;
+      case Request.REM_MEM_REG:
+        this.#device.removeMemoryRegion(singleRegion(message));
+        break;
       case Request.SET_VRING_NUM:
         this.#setSize(read(VRING_STATE, message));
         break;
@@ -236,6 +239,22 @@ export class Backend {
       case Request.SET_VRING_ENABLE:
         this.#setEnabled(read(VRING_STATE, message));
         break;
+      case Request.SEND_RARP:
+        this.#device.announce(message.payload.slice(0, ADDRESS_BYTES));
+        break;
+      case Request.NET_SET_MTU:
+        this.#setMtu(read(U64, message).value);
+        break;
+      case Request.RESET_DEVICE:
+        this.#reset();
+        break;
+      case Request.GET_MAX_MEM_SLOTS:
+        return payload(U64, { value: BigInt(MAX_MEMORY_SLOTS) });
+      case Request.SET_STATUS:
+        this.#setStatus(read(U64, message).value);
+        break;
+      case Request.GET_STATUS:
+        return payload(U64, { value: this.#status });
     }
     return NO_PAYLOAD;
   }
@@ -255,28 +274,47 @@ export class Backend {
   }
 
   #setMemoryTable(message: Message, unused: Set<Descriptor>): void {
-    const { nregions } = read(MEMORY_TABLE_HEAD, message);
-    const want = MEMORY_TABLE_HEAD.size + nregions * MEMORY_REGION.size;
-    if (message.payload.length !== want) {
-      throw new ProtocolError(`a table of ${nregions} regions has ${message.payload.length} bytes`);
-    }
-    if (message.fds.length !== nregions) {
-      throw new ProtocolError(`${nregions} regions came with ${message.fds.length} descriptors`);
-    }
-    if (nregions === 0) throw new RequestRefused("the memory table has no regions");
-    const view = viewOf(message.payload);
-    const regions = message.fds.map((fd, i): MemoryRegion => {
-      const region = MEMORY_REGION.read(view, MEMORY_TABLE_HEAD.size + i * MEMORY_REGION.size);
-      return {
-        guestAddress: region.guest_phys_addr,
-        sizeBytes: region.memory_size,
-        frontendAddress: region.userspace_addr,
-        offsetBytes: region.mmap_offset,
-        fd,
-      };
-    });
+    const regions = tableRegions(message);
     unused.clear();
     this.#device.setMemoryTable(regions);
+  }
+
+  // The reply carries no verdict, so a log that cannot be used ends the connection.
+  #setLog(message: Message): Uint8Array {
+    const { mmap_size, mmap_offset } = read(LOG, message);
+    const fd = message.fds[0]!;
+    this.#device.setLog({ sizeBytes: mmap_size, offsetBytes: mmap_offset, fd });
+    return payload(U64, { value: 0n });
+  }
+
+  #setMtu(mtu: bigint): void {
+    if (mtu < MIN_MTU || mtu > MAX_MTU) {
+      throw new RequestRefused(`an MTU of ${mtu} is not between ${MIN_MTU} and ${MAX_MTU}`);
+    }
+    this.#device.setMtu(Number(mtu));
+  }
+
+  // VIRTIO 1.2, 2.1: the status has 8 bits, and 0 resets the device.
+  #setStatus(status: bigint): void {
+    if (status > 0xffn) throw new RequestRefused(`a status has 8 bits, not ${status}`);
+    this.#status = status;
+    if (status === 0n) this.#stopAll();
+  }
+
+  // "VHOST_USER_RESET_DEVICE": rings are stopped and disabled, memory and owner stay.
+  #reset(): void {
+    this.#stopAll();
+    for (const [index, ring] of this.#rings.entries()) {
+      Object.assign(ring, { size: 0, base: 0, addresses: null });
+      this.#device.setRingEnabled(index, false);
+    }
+    this.#status = 0n;
+    this.#features = null;
+    this.#device.setFeatures(0n);
+  }
+
+  #stopAll(): void {
+    for (const [index, ring] of this.#rings.entries()) if (ring.isStarted) this.#stop(index);
   }
 
   #setSize({ index, num }: VringState): void {
@@ -293,9 +331,18 @@ export class Backend {
   }
 
   #setAddresses(addresses: VringAddress): void {
-    const { index, desc_user_addr, avail_user_addr, used_user_addr } = addresses;
-    const ring = this.#stoppedRing(index);
-    if (addresses.flags !== 0) throw new RequestRefused("logging was not offered");
+    const { index, flags, desc_user_addr, avail_user_addr, used_user_addr } = addresses;
+    const ring = this.#ring(index);
+    if ((flags & ~VRING_F_LOG) !== 0) {
+      throw new RequestRefused(`flags 0x${flags.toString(16)} are not known`);
+    }
+    // Whether the used ring is logged follows from the features: all or nothing is.
+    if (flags !== 0 && !hasFeature(this.#protocolFeatures, VHOST_USER_PROTOCOL_F_LOG_SHMFD)) {
+      throw new RequestRefused("logging was not negotiated");
+    }
+    // Logging begins and ends while rings run, with the addresses that they have.
+    if (ring.isStarted && isSamePlace(ring.addresses!, addresses)) return;
+    this.#stoppedRing(index);
     const { desc, avail, used } = ringParts(1, this.#isPacked);
     const isAligned = desc_user_addr % BigInt(desc.align) === 0n &&
       avail_user_addr % BigInt(avail.align) === 0n && used_user_addr % BigInt(used.align) === 0n;
@@ -411,6 +458,15 @@ function newRing(): Ring {
   };
 }
 
+function isSamePlace(a: VringAddress, b: VringAddress): boolean {
+  return a.desc_user_addr === b.desc_user_addr && a.avail_user_addr === b.avail_user_addr &&
+    a.used_user_addr === b.used_user_addr;
+}
+
+function regionsOf(message: Message): MemoryRegion[] {
+  return message.request === Request.ADD_MEM_REG ? [singleRegion(message)] : tableRegions(message);
+}
+
 function replace(
   ring: Ring,
   which: "kick" | "call" | "err",
@@ -429,20 +485,6 @@ function refuseBitsNotOffered(features: bigint, offered: bigint): void {
 
 function acknowledgement(request: number, value: bigint): Uint8Array {
   return encode(request, FLAG_REPLY, payload(U64, { value }));
-}
-
-function payload<F extends Fields>(layout: Layout<F>, value: Value<F>): Uint8Array {
-  const data = new Uint8Array(layout.size);
-  layout.write(viewOf(data), 0, value);
-  return data;
-}
-
-function read<F extends Fields>(layout: Layout<F>, message: Message): Value<F> {
-  return layout.read(viewOf(message.payload));
-}
-
-function viewOf(data: Uint8Array): DataView {
-  return new DataView(data.buffer, data.byteOffset, data.byteLength);
 }
 
 function range([fewest, most]: readonly [number, number]): string {

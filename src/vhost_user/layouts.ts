@@ -38,3 +38,15 @@ export const MEMORY_REGION = struct("struct memory_region", 32, {
   userspace_addr: u64le,
   mmap_offset: u64le,
 });
+
+/** One region in a message of its own ("Single memory region description"). */
+export const SINGLE_REGION = struct("struct vhost_user_mem_reg_msg", 40, {
+  padding: u64le,
+  guest_phys_addr: u64le,
+  memory_size: u64le,
+  userspace_addr: u64le,
+  mmap_offset: u64le,
+});
+
+/** Where the log of dirty pages lies in its file ("Log description"). */
+export const LOG = struct("struct vhost_user_log", 16, { mmap_size: u64le, mmap_offset: u64le });

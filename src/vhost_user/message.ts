@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Fields, Layout, Value } from "../layout/struct.ts";
 import { ProtocolError } from "./errors.ts";
 import { HEADER } from "./layouts.ts";
 import { MAX_MESSAGE_DESCRIPTORS, MAX_PAYLOAD_BYTES, VERSION, VERSION_MASK } from "./numbers.ts";
@@ -40,6 +41,19 @@ export function encode(request: number, flags: number, payload: Uint8Array): Uin
   HEADER.write(new DataView(data.buffer), 0, header);
   data.set(payload, HEADER.size);
   return data;
+}
+
+/** Makes a payload of a struct. */
+export function payload<F extends Fields>(layout: Layout<F>, value: Value<F>): Uint8Array {
+  const data = new Uint8Array(layout.size);
+  layout.write(new DataView(data.buffer), 0, value);
+  return data;
+}
+
+/** Reads a struct from a message's payload, which is long enough for it. */
+export function read<F extends Fields>(layout: Layout<F>, message: Message, at = 0): Value<F> {
+  const { buffer, byteOffset, byteLength } = message.payload;
+  return layout.read(new DataView(buffer, byteOffset, byteLength), at);
 }
 
 /**

@@ -36,6 +36,8 @@ export const VIRTIO_NET_F_CTRL_VQ = 17;
 export const VIRTIO_NET_F_GUEST_ANNOUNCE = 21;
 /** There are several queue pairs (VIRTIO 1.2, 5.1.3). */
 export const VIRTIO_NET_F_MQ = 22;
+/** vhost: writes to guest memory are logged ("Migration"); no guest ever sees this bit. */
+export const VHOST_F_LOG_ALL = 26;
 /** A legacy driver may put header and data into one descriptor (VIRTIO 1.2, 6.3). */
 export const VIRTIO_F_ANY_LAYOUT = 27;
 /** Descriptors may point to tables of descriptors (VIRTIO 1.2, 6). */
@@ -74,6 +76,7 @@ const NAMES: ReadonlyMap<number, string> = new Map([
   [VIRTIO_NET_F_CTRL_VQ, "ctrl_vq"],
   [VIRTIO_NET_F_GUEST_ANNOUNCE, "guest_announce"],
   [VIRTIO_NET_F_MQ, "mq"],
+  [VHOST_F_LOG_ALL, "log_all"],
   [VIRTIO_F_ANY_LAYOUT, "any_layout"],
   [VIRTIO_F_INDIRECT_DESC, "indirect_desc"],
   [VIRTIO_F_EVENT_IDX, "event_idx"],

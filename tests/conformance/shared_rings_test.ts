@@ -7,6 +7,7 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { type PortCounters, readCounters } from "../../src/control/counters.ts";
 import { WorkerPool } from "../../src/control/worker_pool.ts";
+import { loadDataplane } from "../../src/dataplane/dataplane.ts";
 import { ringAt, ringNumber, State, workerAt } from "../../src/dataplane/state.ts";
 import {
   FDB_MASK,
@@ -66,7 +67,7 @@ class SharedRing implements AsyncDisposable {
     // Sources do not receive: what is flooded goes to the sink alone.
     for (const { guest } of shared.sources) guest.records.stopRing(0);
     const guests = [...shared.sources, shared.sink].map(({ guest }) => guest.memory.memory);
-    await shared.pool.start({ workers, poll: "busy", pin: [] }, guests);
+    await shared.pool.start({ workers, poll: "busy", pin: [] }, guests, await loadDataplane());
     shared.sources.forEach((_, port) => {
       shared.workers.push(shared.pool.add(ringNumber(port, 1), null));
     });

@@ -10,8 +10,10 @@ import {
   type BackendDevice,
   type BackendOffer,
   type MemoryRegion,
+  type Reply,
   type RingSetup,
 } from "../../src/vhost_user/backend.ts";
+import type { DirtyLog } from "../../src/vhost_user/device.ts";
 import { RequestRefused } from "../../src/vhost_user/errors.ts";
 import { HEADER, U64, VRING_STATE } from "../../src/vhost_user/layouts.ts";
 import type { Descriptor } from "../../src/vhost_user/message.ts";
@@ -71,6 +73,10 @@ export class RecordingDevice implements BackendDevice {
   regions: MemoryRegion[] = [];
   /** What it says no to: the beginning of what it would write down. */
   refused: string | null = null;
+  /** Whether rings stand still. */
+  isQuiet = false;
+  /** What memory must wait for. */
+  preparation: Promise<void> | null = null;
   /** The next available index that a stopped ring has. */
   base = 0;
   /** Told about each call before it is carried out. */
@@ -78,6 +84,40 @@ export class RecordingDevice implements BackendDevice {
 
   setFeatures(features: bigint): void {
     this.#record(`setFeatures 0x${features.toString(16)}`);
+  }
+
+  whileQuiet<T>(change: () => T): T {
+    this.isQuiet = true;
+    try {
+      return change();
+    } finally {
+      this.isQuiet = false;
+    }
+  }
+
+  prepareMemory(): Promise<void> | null {
+    return this.preparation;
+  }
+
+  addMemoryRegion(region: MemoryRegion): void {
+    this.regions = [region];
+    this.#record(`addMemoryRegion 0x${region.guestAddress.toString(16)}`);
+  }
+
+  removeMemoryRegion({ guestAddress }: Omit<MemoryRegion, "fd">): void {
+    this.#record(`removeMemoryRegion 0x${guestAddress.toString(16)}`);
+  }
+
+  setLog({ sizeBytes, offsetBytes }: DirtyLog): void {
+    this.#record(`setLog ${sizeBytes} at ${offsetBytes}`);
+  }
+
+  setMtu(mtu: number): void {
+    this.#record(`setMtu ${mtu}`);
+  }
+
+  announce(address: Uint8Array): void {
+    this.#record(`announce ${address}`);
   }
 
   setMemoryTable(regions: MemoryRegion[]): void {
@@ -148,17 +188,22 @@ export class BackendTrial {
 
   /** Sends a message; returns the reply, or null when there is none. */
   say(request: number, payload: Uint8Array, options: SayOptions = {}): TrialReply | null {
-    const message = {
-      request,
-      flags: VERSION | (options.flags ?? 0),
-      payload,
-      fds: options.fds ?? [],
-    };
-    const data = this.backend.handle(message);
-    if (data === null) return null;
-    const { size, ...header } = HEADER.read(viewOf(data));
-    strictEqual(size, data.length - HEADER.size);
-    return { ...header, payload: data.subarray(HEADER.size) };
+    return decode(this.handle(request, payload, options) as Reply);
+  }
+
+  /** Sends a message and waits for the answer, if it takes its time. */
+  async sayAndWait(
+    request: number,
+    payload: Uint8Array,
+    options: SayOptions = {},
+  ): Promise<TrialReply | null> {
+    return decode(await this.handle(request, payload, options));
+  }
+
+  /** Sends a message; returns what the back-end returns. */
+  handle(request: number, payload: Uint8Array, options: SayOptions = {}): Reply | Promise<Reply> {
+    const flags = VERSION | (options.flags ?? 0);
+    return this.backend.handle({ request, flags, payload, fds: options.fds ?? [] });
   }
 
   /** Sends a message with NEED_REPLY; returns the acknowledgement's number. */
@@ -211,6 +256,13 @@ export function numberOf(reply: TrialReply | null, request: number): bigint {
   strictEqual(reply.flags, VERSION | FLAG_REPLY);
   strictEqual(reply.payload.length, U64.size);
   return U64.read(viewOf(reply.payload)).value;
+}
+
+function decode(data: Reply): TrialReply | null {
+  if (data === null) return null;
+  const { size, ...header } = HEADER.read(viewOf(data));
+  strictEqual(size, data.length - HEADER.size);
+  return { ...header, payload: data.subarray(HEADER.size) };
 }
 
 function viewOf(data: Uint8Array): DataView {

@@ -12,6 +12,8 @@ export declare function loadAtomic16(address: u64): u32;
 export declare function loadAtomic64(address: u64): u64;
 /** Writes 16 bits, atomically, after every earlier access and before every later one. */
 export declare function storeAtomic16(address: u64, value: u32): void;
+/** Sets bits of a byte, atomically. */
+export declare function orAtomic8(address: u64, bits: u32): void;
 /** Reads 8 bits. */
 export declare function load8(address: u64): u32;
 /** Reads 16 bits. */

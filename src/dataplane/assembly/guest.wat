@@ -8,6 +8,8 @@
     (i64.atomic.load $guest (local.get $address)))
   (func (export "storeAtomic16") (param $address i64) (param $value i32)
     (i32.atomic.store16 $guest (local.get $address) (local.get $value)))
+  (func (export "orAtomic8") (param $address i64) (param $bits i32)
+    (drop (i32.atomic.rmw8.or_u $guest (local.get $address) (local.get $bits))))
   (func (export "load8") (param $address i64) (result i32)
     (i32.load8_u $guest (local.get $address)))
   (func (export "load16") (param $address i64) (result i32)

@@ -58,8 +58,9 @@ import {
   UNSOUND,
   WRITABLE,
 } from "./chain.ts";
+import { isLogged, markDirty } from "./dirty.ts";
 import * as guest from "./guest.ts";
-import { fillFrame, fillPlain } from "./records.ts";
+import { fillFrame, fillPlain, maxFrame } from "./records.ts";
 import { contiguous, likelyRegion, translate } from "./translate.ts";
 
 /** VIRTQ_DESC_F_AVAIL (VIRTIO 1.2, 2.8.1): the driver's mark. */
@@ -233,6 +234,7 @@ export function placeSimple(w: u32, p: u32, r: u32, frames: u64): u32 {
   const size = load<u32>(r + RING_SIZE);
   const table = load<u64>(r + RING_DESC);
   const headerBytes = load<u32>(p + PORT_HEADER_BYTES);
+  const most = headerBytes + maxFrame(p);
   const region = likelyRegion(p);
   const regionStart = load<u64>(region + REGION_GUEST);
   const regionSize = load<u64>(region + REGION_SIZE);
@@ -248,7 +250,7 @@ export function placeSimple(w: u32, p: u32, r: u32, frames: u64): u32 {
     const id = <u32> (rest >> 32) & 0xffff;
     const wanted = headerBytes + load<u32>(f + FRAME_LENGTH);
     const offset = guest.load64(at) - regionStart;
-    if (id >= size || <u32> rest < wanted) break;
+    if (id >= size || <u32> rest < wanted || wanted > most) break;
     if (offset >= regionSize || offset + wanted > regionSize) break;
     fillPlain(
       w + W_PLACED + placed * PLACED_BYTES,
@@ -335,7 +337,19 @@ export function publishUsed(p: u32, r: u32, elements: u32, amount: u32, stride: 
   // Release for everything written before it, and a full fence before the guest's wish to be called
   // is read below: without it both sides can miss each other (2.8.21.3).
   guest.storeAtomic16(first + FLAGS, usedFlags(old, load<u32>(elements + USED_LENGTH)));
+  if (isLogged(p)) logUsed(p, r, old, position);
   return mustCall(p, r, position);
+}
+
+// Descriptors from one position up to another, which may go on at the ring's start.
+function logUsed(p: u32, r: u32, from: u32, to: u32): void {
+  const table = load<u64>(r + RING_DESC);
+  const slot = from & ~WRAP;
+  const end = to & ~WRAP;
+  const isWrapped = ((from ^ to) & WRAP) !== 0;
+  const first = (isWrapped ? load<u32>(r + RING_SIZE) : end) - slot;
+  if (first > 0) markDirty(p, table + (<u64> slot << DESC_SHIFT), <u64> first << DESC_SHIFT);
+  if (isWrapped && end > 0) markDirty(p, table, <u64> end << DESC_SHIFT);
 }
 
 // 2.8.8: both marks equal the device's wrap counter; WRITE says that something was written.
@@ -375,14 +389,19 @@ function distance(r: u32, from: u32, to: u32): u32 {
 export function wantKicks(p: u32, r: u32): void {
   const area = load<u64>(r + RING_USED);
   if ((load<u32>(p + PORT_FLAGS) & PORT_F_EVENT_IDX) === 0) {
-    guest.storeAtomic16(area + EVENT_FLAGS, EVENT_ENABLE);
+    writeWish(p, area, EVENT_ENABLE);
     return;
   }
   guest.store16(area, load<u32>(r + RING_NEXT_AVAIL));
-  guest.storeAtomic16(area + EVENT_FLAGS, EVENT_DESC);
+  writeWish(p, area, EVENT_DESC);
 }
 
 /** Asks the guest not to kick: somebody polls. */
-export function refuseKicks(r: u32): void {
-  guest.storeAtomic16(load<u64>(r + RING_USED) + EVENT_FLAGS, EVENT_DISABLE);
+export function refuseKicks(p: u32, r: u32): void {
+  writeWish(p, load<u64>(r + RING_USED), EVENT_DISABLE);
+}
+
+function writeWish(p: u32, area: u64, flags: u32): void {
+  guest.storeAtomic16(area + EVENT_FLAGS, flags);
+  if (isLogged(p)) markDirty(p, area, 4);
 }

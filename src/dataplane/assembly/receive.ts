@@ -113,6 +113,22 @@ export function receive(worker: u32, ring: u32): u32 {
 }
 
 /**
+ * Decides where a frame goes that control has put into the first frame record, as if it came from a
+ * port.
+ *
+ * Runs on the main thread under control's own number; does not allocate.
+ *
+ * @param worker Control's number.
+ * @param port The port's number.
+ */
+export function announce(worker: u32, port: u32): void {
+  const w = workerAt(worker);
+  store<u32>(w + W_TAKEN, 1);
+  countReceived(worker, port, w, 1);
+  forward(worker, port, 1);
+}
+
+/**
  * Gives the chains of the last burst back to the guest.
  *
  * Runs on the Worker that took them; does not allocate.

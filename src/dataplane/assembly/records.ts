@@ -9,11 +9,13 @@ import {
   COUNTERS,
   FRAME_LENGTH,
   FRAME_SEGMENT_COUNT,
+  MAX_FRAME_BYTES,
   MAX_PORTS,
   PLACED_FRAME,
   PLACED_TO,
   PLACED_WRITE_COUNT,
   PORT_BYTES,
+  PORT_MAX_FRAME,
   PORTS,
   RING_BYTES,
   RING_FAULT,
@@ -49,6 +51,12 @@ export function workerAt(worker: u32): u32 {
 /** The record of bridge `bridge`. */
 export function bridgeAt(bridge: u32): u32 {
   return BRIDGES + bridge * BRIDGE_BYTES;
+}
+
+/** The largest frame that a port's guest takes, not counting super-packets that it takes whole. */
+export function maxFrame(p: u32): u32 {
+  const most = load<u32>(p + PORT_MAX_FRAME);
+  return most !== 0 ? most : <u32> MAX_FRAME_BYTES;
 }
 
 /** Adds to a counter of `port`; only Worker `worker` writes there, so no atomics are needed. */

@@ -4,7 +4,7 @@
  * It is instantiated per Worker and port with two memories, the switch's state and that port's.
  */
 import { arm, disarm } from "./idle.ts";
-import { complete, receive } from "./receive.ts";
+import { announce, complete, receive } from "./receive.ts";
 import { publish, reserve } from "./transmit.ts";
 
-export { arm, complete, disarm, publish, receive, reserve };
+export { announce, arm, complete, disarm, publish, receive, reserve };

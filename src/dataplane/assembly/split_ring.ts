@@ -35,8 +35,9 @@ import {
   W_USED,
 } from "../state_layout.ts";
 import { BROKEN, DESC_F_WRITE, DESC_SHIFT, NONE, setChain, SOUND, UNSOUND, walk } from "./chain.ts";
+import { isLogged, markDirty } from "./dirty.ts";
 import * as guest from "./guest.ts";
-import { fillFrame, fillPlain } from "./records.ts";
+import { fillFrame, fillPlain, maxFrame } from "./records.ts";
 import { likelyRegion } from "./translate.ts";
 
 /** Offset of `idx` in both rings. */
@@ -160,6 +161,7 @@ export function placeSimple(w: u32, p: u32, r: u32, frames: u64): u32 {
   const avail = load<u64>(r + RING_AVAIL) + ENTRIES;
   const table = load<u64>(r + RING_DESC);
   const headerBytes = load<u32>(p + PORT_HEADER_BYTES);
+  const most = headerBytes + maxFrame(p);
   const region = likelyRegion(p);
   const regionStart = load<u64>(region + REGION_GUEST);
   const regionSize = load<u64>(region + REGION_SIZE);
@@ -175,7 +177,7 @@ export function placeSimple(w: u32, p: u32, r: u32, frames: u64): u32 {
     const rest = guest.load64(at + 8);
     const wanted = headerBytes + load<u32>(f + FRAME_LENGTH);
     const offset = guest.load64(at) - regionStart;
-    if ((rest & FLAGS) !== WRITE_ONLY || <u32> rest < wanted) break;
+    if ((rest & FLAGS) !== WRITE_ONLY || <u32> rest < wanted || wanted > most) break;
     if (offset >= regionSize || offset + wanted > regionSize) break;
     fillPlain(
       w + W_PLACED + placed * PLACED_BYTES,
@@ -215,7 +217,16 @@ export function publishUsed(p: u32, r: u32, elements: u32, amount: u32, stride: 
   // Release for the elements and frames before it, and a full fence before the guest's wish to be
   // called is read below: without it both sides can miss each other (2.7.10).
   guest.storeAtomic16(used + INDEX, next);
+  if (isLogged(p)) logUsed(p, used, mask, old & mask, amount);
   return mustCall(p, r, next);
+}
+
+// Entries from a slot on, which may go on at the ring's start, and the index.
+function logUsed(p: u32, used: u64, mask: u32, slot: u32, amount: u32): void {
+  const first = min<u32>(amount, mask + 1 - slot);
+  markDirty(p, used, ENTRIES);
+  markDirty(p, used + ENTRIES + (<u64> slot << 3), <u64> first << 3);
+  if (first < amount) markDirty(p, used + ENTRIES, <u64> (amount - first) << 3);
 }
 
 // VIRTIO 1.2, 2.7.7.2 and 2.7.10: with the event index the flags are ignored.
@@ -236,26 +247,29 @@ function mustCall(port: u32, ring: u32, next: u32): bool {
 
 /** Asks the guest to kick for the next chain it makes available. */
 export function wantKicks(port: u32, ring: u32): void {
-  const used = load<u64>(ring + RING_USED);
   if (load<u32>(port + PORT_FLAGS) & PORT_F_EVENT_IDX) {
-    guest.storeAtomic16(availEventAt(ring, used), load<u32>(ring + RING_NEXT_AVAIL));
+    writeWish(port, availEventAt(ring), load<u32>(ring + RING_NEXT_AVAIL));
   } else {
-    guest.storeAtomic16(used, 0);
+    writeWish(port, load<u64>(ring + RING_USED), 0);
   }
 }
 
 /** Asks the guest not to kick: somebody polls. */
 export function refuseKicks(port: u32, ring: u32): void {
-  const used = load<u64>(ring + RING_USED);
   if (load<u32>(port + PORT_FLAGS) & PORT_F_EVENT_IDX) {
     // The index just behind the next one is crossed again only after 65,535 further chains.
-    guest.storeAtomic16(availEventAt(ring, used), load<u32>(ring + RING_NEXT_AVAIL) - 1);
+    writeWish(port, availEventAt(ring), load<u32>(ring + RING_NEXT_AVAIL) - 1);
   } else {
-    guest.storeAtomic16(used, USED_F_NO_NOTIFY);
+    writeWish(port, load<u64>(ring + RING_USED), USED_F_NO_NOTIFY);
   }
 }
 
+function writeWish(port: u32, at: u64, value: u32): void {
+  guest.storeAtomic16(at, value);
+  if (isLogged(port)) markDirty(port, at, 2);
+}
+
 // 2.7.8: avail_event follows the used elements.
-function availEventAt(ring: u32, used: u64): u64 {
-  return used + ENTRIES + (<u64> load<u32>(ring + RING_SIZE) << 3);
+function availEventAt(ring: u32): u64 {
+  return load<u64>(ring + RING_USED) + ENTRIES + (<u64> load<u32>(ring + RING_SIZE) << 3);
 }

@@ -36,6 +36,7 @@ import {
   PLACED_PIECE_HEADERS,
   PLACED_PIECE_NUMBER,
   PLACED_PIECE_START,
+  PLACED_TO,
   PLACED_WRITE_COUNT,
   PLACED_WRITES,
   PORT_F_GUEST_CSUM,
@@ -53,6 +54,8 @@ import {
   RING_SIZE,
   RINGS_PER_PORT,
   SEGMENT_BYTES,
+  SEGMENT_LENGTH,
+  SEGMENT_LOCAL,
   USED_BYTES,
   USED_ID,
   USED_LENGTH,
@@ -77,9 +80,10 @@ import {
   UNSOUND,
   WRITABLE,
 } from "./chain.ts";
+import { isLogged, markDirty } from "./dirty.ts";
 import { flowOf } from "./flow.ts";
 import { gsoSizeOf, gsoTypeOf, HDR_F_NEEDS_CSUM, takesWhole } from "./offload.ts";
-import { breakRing, count, portAt, ringAt, workerAt } from "./records.ts";
+import { breakRing, count, maxFrame, portAt, ringAt, workerAt } from "./records.ts";
 import { headerBytes, lookAt, pieces } from "./segmentation.ts";
 import { advance, CORRUPT, look, placeSimple, publishUsed, take } from "./virtqueue.ts";
 
@@ -167,10 +171,28 @@ export function publish(worker: u32, port: u32): bool {
   const w = workerAt(worker);
   const r = ringAt(load<u32>(w + W_RX_RING));
   const used = load<u32>(w + W_USED_COUNT);
+  if (isLogged(portAt(port))) logPlaced(w, portAt(port));
   const mustCall = publishUsed(portAt(port), r, w + W_USED, used, USED_BYTES);
   unlock(r);
   if (mustCall) count(worker, port, C_CALLS, 1);
   return mustCall;
+}
+
+// What the copying code has written.
+function logPlaced(w: u32, p: u32): void {
+  const end = w + W_PLACED + load<u32>(w + W_PLACED_COUNT) * PLACED_BYTES;
+  for (let placed = w + W_PLACED; placed < end; placed += PLACED_BYTES) {
+    const writes = load<u32>(placed + PLACED_WRITE_COUNT);
+    if (writes === 0) {
+      const length = load<u32>(load<u32>(placed + PLACED_FRAME) + FRAME_LENGTH);
+      markDirty(p, load<u64>(placed + PLACED_TO), load<u32>(placed + PLACED_HEADER_BYTES) + length);
+    }
+    const segments = load<u32>(placed + PLACED_WRITES);
+    for (let i: u32 = 0; i < writes; i++) {
+      const segment = segments + i * SEGMENT_BYTES;
+      markDirty(p, load<u64>(segment + SEGMENT_LOCAL), load<u32>(segment + SEGMENT_LENGTH));
+    }
+  }
 }
 
 // Whoever holds the lock is done in microseconds while it runs, so it is waited for on the processor
@@ -247,7 +269,10 @@ function place(worker: u32, port: u32, ring: u32, frames: u64): u64 {
       outcome = placePieces(worker, port, ring, f);
     } else {
       if (placedCount === <u32> MAX_PLACED) break;
-      outcome = placeFrame(worker, port, ring, f, load<u32>(f + FRAME_LENGTH));
+      const length = load<u32>(f + FRAME_LENGTH);
+      const isWhole = load<u32>(f + FRAME_HEADERS) !== 0 && gsoTypeOf(f) !== 0;
+      if (!isWhole && length > maxFrame(p)) outcome = TOO_BIG;
+      else outcome = placeFrame(worker, port, ring, f, length);
       if (outcome === PLACED) writeHeader(worker, port, f);
     }
     if (outcome === PLACED) {
@@ -279,6 +304,7 @@ function placePieces(worker: u32, port: u32, ring: u32, f: u32): u32 {
   for (let number: u32 = 0; number < pieces; number++) {
     const to = workerAt(worker) + W_PLACED + placedCount * PLACED_BYTES;
     const part = min<u32>(size, length - start);
+    if (headerBytes + part > maxFrame(p)) return TOO_BIG;
     const outcome = placeFrame(worker, port, ring, f, headerBytes + part);
     if (outcome !== PLACED) return outcome;
     const isLast = number + 1 === pieces;

@@ -77,6 +77,6 @@ export function wantKicks(p: u32, r: u32): void {
 
 /** Asks the guest not to kick: somebody polls. */
 export function refuseKicks(p: u32, r: u32): void {
-  if (isPacked(p)) packed.refuseKicks(r);
+  if (isPacked(p)) packed.refuseKicks(p, r);
   else split.refuseKicks(p, r);
 }

@@ -1,0 +1,56 @@
+/**
+ * Memory regions out of the messages that carry them.
+ *
+ * @module
+ */
+import type { MemoryRegion } from "./device.ts";
+import { ProtocolError, RequestRefused } from "./errors.ts";
+import { MEMORY_REGION, MEMORY_TABLE_HEAD, SINGLE_REGION } from "./layouts.ts";
+import { type Descriptor, type Message, read } from "./message.ts";
+import { Request } from "./numbers.ts";
+
+/** Whether a request brings memory to map. */
+export function carriesMemory(request: number): boolean {
+  return request === Request.SET_MEM_TABLE || request === Request.ADD_MEM_REG;
+}
+
+/**
+ * Reads SET_MEM_TABLE.
+ *
+ * @param message The message, as long as its rule allows; its descriptors stay its own.
+ * @returns The regions, each with its descriptor, in the table's order.
+ * @throws {ProtocolError} When the number of regions, the length and the descriptors disagree.
+ * @throws {RequestRefused} When there is no region.
+ */
+export function tableRegions(message: Message): MemoryRegion[] {
+  const { nregions } = read(MEMORY_TABLE_HEAD, message);
+  const want = MEMORY_TABLE_HEAD.size + nregions * MEMORY_REGION.size;
+  if (message.payload.length !== want) {
+    throw new ProtocolError(`a table of ${nregions} regions has ${message.payload.length} bytes`);
+  }
+  if (message.fds.length !== nregions) {
+    throw new ProtocolError(`${nregions} regions came with ${message.fds.length} descriptors`);
+  }
+  if (nregions === 0) throw new RequestRefused("the memory table has no regions");
+  return message.fds.map((fd, i) =>
+    regionOf(read(MEMORY_REGION, message, MEMORY_TABLE_HEAD.size + i * MEMORY_REGION.size), fd)
+  );
+}
+
+/** Reads ADD_MEM_REG, which has one descriptor, or REM_MEM_REG, where nobody asks for it. */
+export function singleRegion(message: Message): MemoryRegion {
+  return regionOf(read(SINGLE_REGION, message), message.fds[0]!);
+}
+
+function regionOf(
+  region: Omit<ReturnType<typeof SINGLE_REGION.read>, "padding">,
+  fd: Descriptor,
+): MemoryRegion {
+  return {
+    guestAddress: region.guest_phys_addr,
+    sizeBytes: region.memory_size,
+    frontendAddress: region.userspace_addr,
+    offsetBytes: region.mmap_offset,
+    fd,
+  };
+}
