@@ -106,7 +106,9 @@ testAttack("Switch answers several messages of one write in their order (F09)", 
 
 testAttack("Switch refuses unknown requests and keeps the connection (F10)", async (lab) => {
   using client = await (await lab.connect("a")).negotiate();
-  for (const request of [0, 6, 46, 2 ** 32 - 1]) strictEqual(await client.ask(request, u64(1)), 1n);
+  for (const request of [0, 21, 46, 2 ** 32 - 1]) {
+    strictEqual(await client.ask(request, u64(1)), 1n);
+  }
   ok(await client.probe() > 0n);
 });
 

@@ -79,7 +79,11 @@ const PAIRS: readonly Pair[] = [
 ];
 
 /** Layouts that no installed C header declares. */
-const WITHOUT_HEADER: readonly Layout<Fields>[] = [vhostUser.HEADER];
+const WITHOUT_HEADER: readonly Layout<Fields>[] = [
+  vhostUser.HEADER,
+  vhostUser.SINGLE_REGION,
+  vhostUser.LOG,
+];
 
 /** Sources whose constants carry the names of C macros and enumerators. */
 const SOURCES = [
@@ -102,6 +106,7 @@ const C_NAMES: Readonly<Record<string, string>> = {
   PROT_READ_WRITE: "PROT_READ | PROT_WRITE",
   ETHERTYPE_IPV4: "ETH_P_IP",
   ETHERTYPE_ARP: "ETH_P_ARP",
+  ETHERTYPE_RARP: "ETH_P_RARP",
   ETHERTYPE_EXPERIMENT: "ETH_P_802_EX1",
   MIN_FRAME_BYTES: "ETH_ZLEN",
   VIRTQ_DESC_F_NEXT: "VRING_DESC_F_NEXT",

@@ -4,7 +4,12 @@
  * @module
  */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
-import { Request } from "../../src/vhost_user/numbers.ts";
+import {
+  Request,
+  VHOST_USER_PROTOCOL_F_REPLY_ACK,
+  VRING_F_LOG,
+} from "../../src/vhost_user/numbers.ts";
+import { featureSet } from "../../src/virtio/features.ts";
 import { ADDRESSES, BackendTrial, FakeDescriptor, OFFER } from "../support/backend_trial.ts";
 import { ringAddress, ringState, u64 } from "../support/vhost_messages.ts";
 
@@ -74,7 +79,8 @@ Deno.test("Backend refuses size, address and base of a running ring (F67, F73)",
   const ring = trial();
   ring.startRing(0);
   strictEqual(ring.ask(Request.SET_VRING_NUM, ringState(0, 128)), 1n);
-  strictEqual(ring.ask(Request.SET_VRING_ADDR, ringAddress(0, ADDRESSES)), 1n);
+  const moved = ringAddress(0, { ...ADDRESSES, used: ADDRESSES.used + 4n });
+  strictEqual(ring.ask(Request.SET_VRING_ADDR, moved), 1n);
   strictEqual(ring.ask(Request.SET_VRING_BASE, ringState(0, 1)), 1n);
   ring.stopRing(0);
   strictEqual(ring.ask(Request.SET_VRING_NUM, ringState(0, 128)), 0n);
@@ -94,9 +100,23 @@ Deno.test("Backend refuses misaligned ring addresses (F71)", () => {
   }
 });
 
-Deno.test("Backend refuses address flags that it did not offer (F72)", () => {
+Deno.test("Backend takes the addresses that a running ring has, with another wish to log (Migration)", () => {
   const ring = trial();
-  for (const flags of [1, 2, 2 ** 31]) {
+  ring.startRing(0);
+  for (const flags of [VRING_F_LOG, 0]) {
+    strictEqual(ring.ask(Request.SET_VRING_ADDR, ringAddress(0, { ...ADDRESSES, flags })), 0n);
+  }
+});
+
+Deno.test("Backend refuses the wish to log when that was not negotiated (F72)", () => {
+  const ring = new BackendTrial().negotiate(featureSet(VHOST_USER_PROTOCOL_F_REPLY_ACK));
+  const address = ringAddress(0, { ...ADDRESSES, flags: VRING_F_LOG });
+  strictEqual(ring.ask(Request.SET_VRING_ADDR, address), 1n);
+});
+
+Deno.test("Backend refuses address flags that it does not know (F72)", () => {
+  const ring = trial();
+  for (const flags of [2, 3, 2 ** 31]) {
     const address = ringAddress(0, { ...ADDRESSES, flags });
     strictEqual(ring.ask(Request.SET_VRING_ADDR, address), 1n, `flags ${flags}`);
   }

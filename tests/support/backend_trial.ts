@@ -22,8 +22,14 @@ import {
   FLAG_REPLY,
   Request,
   VERSION,
+  VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  VHOST_USER_PROTOCOL_F_LOG_SHMFD,
   VHOST_USER_PROTOCOL_F_MQ,
+  VHOST_USER_PROTOCOL_F_NET_MTU,
+  VHOST_USER_PROTOCOL_F_RARP,
   VHOST_USER_PROTOCOL_F_REPLY_ACK,
+  VHOST_USER_PROTOCOL_F_RESET_DEVICE,
+  VHOST_USER_PROTOCOL_F_STATUS,
 } from "../../src/vhost_user/numbers.ts";
 import {
   featureSet,
@@ -36,7 +42,16 @@ import { ringAddress, ringState, u64 } from "./vhost_messages.ts";
 /** What the back-end of a trial offers: two queue pairs. */
 export const OFFER: BackendOffer = {
   features: featureSet(VIRTIO_NET_F_MRG_RXBUF, VHOST_USER_F_PROTOCOL_FEATURES, VIRTIO_F_VERSION_1),
-  protocolFeatures: featureSet(VHOST_USER_PROTOCOL_F_MQ, VHOST_USER_PROTOCOL_F_REPLY_ACK),
+  protocolFeatures: featureSet(
+    VHOST_USER_PROTOCOL_F_MQ,
+    VHOST_USER_PROTOCOL_F_LOG_SHMFD,
+    VHOST_USER_PROTOCOL_F_RARP,
+    VHOST_USER_PROTOCOL_F_REPLY_ACK,
+    VHOST_USER_PROTOCOL_F_NET_MTU,
+    VHOST_USER_PROTOCOL_F_RESET_DEVICE,
+    VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+    VHOST_USER_PROTOCOL_F_STATUS,
+  ),
   queuePairs: 2,
   maxQueueSize: 1024,
 };
@@ -212,7 +227,7 @@ export class BackendTrial {
     return numberOf(this.say(request, payload, { ...options, flags }), request);
   }
 
-  /** Negotiates REPLY_ACK and MQ, or what is given. */
+  /** Negotiates all that is offered, or what is given. */
   negotiate(protocolFeatures: bigint = OFFER.protocolFeatures): this {
     strictEqual(this.say(Request.SET_PROTOCOL_FEATURES, u64(protocolFeatures)), null);
     return this;
