@@ -14,6 +14,8 @@ import { hasHungUp, peerCredentials } from "../../ffi/unix_socket.ts";
 import { RING_FAULT } from "../dataplane/state_layout.ts";
 import { ringAt, ringNumber, type State } from "../dataplane/state.ts";
 import { Backend, type BackendOffer } from "../vhost_user/backend.ts";
+import { Request } from "../vhost_user/numbers.ts";
+import { REQUESTS } from "../vhost_user/requests.ts";
 import type { Announcer } from "./announcer.ts";
 import { Connection } from "./connection.ts";
 import { ClientEndpoint, type Endpoint, ServerEndpoint } from "./endpoint.ts";
@@ -28,6 +30,8 @@ import type { WorkerPool } from "./worker_pool.ts";
 
 /** Refused requests of one connection that are reported. */
 const MAX_REPORTED_REFUSALS = 10;
+/** The request that starts a ring. */
+const START_REQUEST = REQUESTS[Request.SET_VRING_KICK].name;
 /** Looks at a port whose guest has no memory before that is reported: a second or two. */
 const LOOKS_BEFORE_MEMORY_HINT = 6;
 
@@ -169,6 +173,10 @@ export class Port {
 
   // A front-end may go on for ever with what is refused; nobody reads more than a few lines of that.
   #reportRefusal(request: string, reason: string): void {
+    // A front-end that adds regions one by one adds none and goes on.
+    if (request === START_REQUEST && this.#parts.memory.regions.length === 0) {
+      return this.#parts.onEvent({ kind: "no-memory", port: this.name });
+    }
     if (++this.#refusals > MAX_REPORTED_REFUSALS) return;
     const isLast = this.#refusals === MAX_REPORTED_REFUSALS;
     this.#parts.onEvent({
