@@ -51,6 +51,8 @@ function details(event: PortEvent): string {
         `(labswitch qemu-args ${event.port} prints all it needs)`;
     case "request-refused":
       return `refused ${event.request}  ${event.reason}`;
+    case "chains-dropped":
+      return `dropped frames  ${event.text}; what follows of this kind is only counted`;
     case "ring-fault":
       return `ring ${event.index} stopped  ${event.text}; it works again after the guest's driver restarts`;
     case "stale-socket":

@@ -6,7 +6,7 @@
 import type { PortReport } from "../control/switch.ts";
 import { columns } from "./columns.ts";
 
-const HEADING = ["PORT", "STATE", "RECEIVED", "BYTES", "TRANSMITTED", "BYTES", "DROPS"];
+const HEADING = ["PORT", "STATE", "RECEIVED", "BYTES", "TRANSMITTED", "BYTES", "DROPS", "FAULTS"];
 const NUMBERS = [2, 3, 4, 5];
 
 /**
@@ -23,12 +23,17 @@ export function portTable(ports: readonly PortReport[]): string {
     `${counters.receivedBytes}`,
     `${counters.transmittedFrames}`,
     `${counters.transmittedBytes}`,
-    dropText(counters.drops),
+    list(counters.drops),
+    list({
+      "rings stopped": counters.ringFaults,
+      "requests refused": counters.refusedRequests,
+      "connections closed": counters.closedConnections,
+    }),
   ]);
   return `${columns([HEADING, ...rows], NUMBERS).join("\n")}\n`;
 }
 
-function dropText(drops: Readonly<Record<string, number>>): string {
-  const found = Object.entries(drops).filter(([, frames]) => frames > 0);
+function list(counts: Readonly<Record<string, number>>): string {
+  const found = Object.entries(counts).filter(([, count]) => count > 0);
   return found.length === 0 ? "none" : found.map(([why, n]) => `${n} ${why}`).join(", ");
 }

@@ -10,6 +10,7 @@ import {
   C_BAD_RX_CHAIN,
   C_CALLS,
   C_CHECKSUMMED,
+  C_CLOSED_CONNECTIONS,
   C_DROP_BAD_CHAIN,
   C_DROP_BAD_OFFLOAD,
   C_DROP_BAD_SEGMENTATION,
@@ -25,6 +26,7 @@ import {
   C_MOVED,
   C_RECEIVED_BYTES,
   C_RECEIVED_FRAMES,
+  C_REFUSED_REQUESTS,
   C_RING_FAULTS,
   C_SEGMENTED,
   C_TRANSMITTED_BYTES,
@@ -42,6 +44,8 @@ const PLACES = {
   moved: C_MOVED,
   fdbFull: C_FDB_FULL,
   ringFaults: C_RING_FAULTS,
+  closedConnections: C_CLOSED_CONNECTIONS,
+  refusedRequests: C_REFUSED_REQUESTS,
   badReceiveChains: C_BAD_RX_CHAIN,
   calls: C_CALLS,
   segmented: C_SEGMENTED,
@@ -63,6 +67,9 @@ const DROP_PLACES = {
 
 /** A reason to drop a frame. */
 export type DropReason = keyof typeof DROP_PLACES;
+
+/** Reasons that are a mistake of the sender's (answer R1). */
+export const MISTAKES = ["bad chain", "bad offload", "cannot be segmented"] as const;
 
 /** A port's counters: frames, bytes, addresses, rings; and drops by reason. */
 export type PortCounters =

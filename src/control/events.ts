@@ -39,6 +39,8 @@ export type PortEvent =
     readonly request: string;
     readonly reason: string;
   }
+  /** Chains of the guest were dropped because they break a rule; said once for each connection. */
+  | { readonly kind: "chains-dropped"; readonly port: string; readonly text: string }
   /** A ring broke the rules and is quarantined. */
   | {
     readonly kind: "ring-fault";

@@ -11,7 +11,7 @@
 import { signalEventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { hasHungUp, peerCredentials } from "../../ffi/unix_socket.ts";
-import { RING_FAULT } from "../dataplane/state_layout.ts";
+import { C_CLOSED_CONNECTIONS, C_REFUSED_REQUESTS, RING_FAULT } from "../dataplane/state_layout.ts";
 import { ringAt, ringNumber, type State } from "../dataplane/state.ts";
 import { Backend, type BackendOffer } from "../vhost_user/backend.ts";
 import { Request } from "../vhost_user/numbers.ts";
@@ -19,6 +19,7 @@ import { REQUESTS } from "../vhost_user/requests.ts";
 import type { Announcer } from "./announcer.ts";
 import { Connection } from "./connection.ts";
 import { ClientEndpoint, type Endpoint, ServerEndpoint } from "./endpoint.ts";
+import { MISTAKES, readCounters } from "./counters.ts";
 import type { PortEvent } from "./events.ts";
 import { faultText } from "./faults.ts";
 import { PortDevice } from "./port_device.ts";
@@ -87,6 +88,9 @@ export class Port {
   #looksWithoutMemory = 0;
   /** Requests refused on this connection. */
   #refusals = 0;
+  /** Dropped chains before this connection, by reason. */
+  #mistakesBefore: ReadonlyMap<string, number> = new Map();
+  #hasReportedMistakes = false;
   #isClosing = false;
 
   /** @param parts What it works with. */
@@ -135,6 +139,7 @@ export class Port {
   check(): void {
     if (this.#connection === null) return;
     this.#reportFaults();
+    this.#reportMistakes();
     this.#reportMissingMemory();
   }
 
@@ -162,6 +167,27 @@ export class Port {
     }
   }
 
+  // Chains that were dropped since this front-end came.
+  #reportMistakes(): void {
+    if (this.#hasReportedMistakes) return;
+    const mistakes = this.#countMistakes();
+    const text = [...mistakes].filter(([why, count]) => count > this.#mistakesBefore.get(why)!)
+      .map(([why, count]) => `${count - this.#mistakesBefore.get(why)!} ${why}`).join(", ");
+    if (text === "") return;
+    this.#hasReportedMistakes = true;
+    this.#parts.onEvent({ kind: "chains-dropped", port: this.name, text });
+  }
+
+  #countMistakes(): ReadonlyMap<string, number> {
+    const { drops, badReceiveChains } = readCounters(
+      this.#parts.state,
+      this.number,
+      this.#parts.workers.count,
+    );
+    const counts = MISTAKES.map((why) => [why, drops[why]] as const);
+    return new Map([...counts, ["bad receive chain", badReceiveChains]]);
+  }
+
   // QEMU sends no memory table when none of the guest's memory is shared, and says so only on its own
   // terminal. A driver that is ready has sent its features just before its memory.
   #reportMissingMemory(): void {
@@ -173,6 +199,7 @@ export class Port {
 
   // A front-end may go on for ever with what is refused; nobody reads more than a few lines of that.
   #reportRefusal(request: string, reason: string): void {
+    this.#parts.state.countOne(this.number, C_REFUSED_REQUESTS);
     // A front-end that adds regions one by one adds none and goes on.
     if (request === START_REQUEST && this.#parts.memory.regions.length === 0) {
       return this.#parts.onEvent({ kind: "no-memory", port: this.name });
@@ -200,6 +227,7 @@ export class Port {
       }
     }
     this.#parts.onEvent({ kind: "connected", port: this.name, peer });
+    this.#mistakesBefore = this.#countMistakes();
     this.#backend = new Backend(
       this.#device,
       this.#parts.offer,
@@ -214,12 +242,16 @@ export class Port {
   }
 
   #detach(reason: Error | null): void {
+    // What it did just before it left.
+    if (!this.#isClosing) this.check();
     this.#connection = null;
     this.#backend = null;
     this.#looksWithoutMemory = 0;
     this.#refusals = 0;
+    this.#hasReportedMistakes = false;
     this.#device.detach();
     this.#reportedFaults.clear();
+    if (reason !== null) this.#parts.state.countOne(this.number, C_CLOSED_CONNECTIONS);
     if (!this.#isClosing) {
       this.#parts.onEvent({
         kind: "disconnected",

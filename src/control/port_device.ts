@@ -13,6 +13,7 @@ import { prepareEventFd, relieveEventFd, signalEventFd } from "../../ffi/eventfd
 import type { Fd } from "../../ffi/fd.ts";
 import { portAt, ringAt, ringNumber, type State } from "../dataplane/state.ts";
 import {
+  C_RING_FAULTS,
   FAULT_UNMAPPED,
   MAX_REGIONS,
   PORT_BRIDGE,
@@ -424,6 +425,7 @@ export class PortDevice implements BackendDevice {
     } catch (error) {
       if (!(error instanceof RequestRefused)) throw error;
       state.set32(at + RING_FAULT, FAULT_UNMAPPED);
+      state.countOne(port, C_RING_FAULTS);
     }
   }
 

@@ -174,6 +174,11 @@ export class State {
     return sum;
   }
 
+  /** Counts something that control itself saw; runs on the main thread. */
+  countOne(port: number, counter: number): void {
+    this.#u64[counterAt(CONTROL_WORKER, port, counter) >>> 3]! += 1n;
+  }
+
   /** Gives the processor away for a moment, unless 32 bits differ from `value` already. */
   pause(at: number, value: number): void {
     Atomics.wait(this.#i32, at >>> 2, value, PAUSE_MS);

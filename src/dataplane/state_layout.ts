@@ -243,6 +243,10 @@ export const C_SEGMENTED = 152;
 export const C_CHECKSUMMED = 160;
 /** Super-packets for the guest that could not be cut: their headers are not what they claim. */
 export const C_DROP_BAD_SEGMENTATION = 168;
+/** Connections ended because of what the front-end did (answer R3); counted by control. */
+export const C_CLOSED_CONNECTIONS = 176;
+/** Requests of the front-end that were refused (answer R4); counted by control. */
+export const C_REFUSED_REQUESTS = 184;
 
 // ── Records of a burst, in a Worker's scratch ─────────────────────────────────────────────────────
 

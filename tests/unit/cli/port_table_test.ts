@@ -25,6 +25,8 @@ const zero: PortCounters = {
   moved: 0,
   fdbFull: 0,
   ringFaults: 0,
+  closedConnections: 0,
+  refusedRequests: 0,
   badReceiveChains: 0,
   calls: 0,
   segmented: 0,
@@ -50,9 +52,9 @@ Deno.test("portTable shows frames and bytes of both directions, aligned to the r
   strictEqual(
     portTable(ports),
     [
-      "  PORT    STATE    RECEIVED  BYTES  TRANSMITTED     BYTES  DROPS",
-      "  vm1     up             12    768      1000000  64000000  none",
-      "  router  waiting         0      0            0         0  none",
+      "  PORT    STATE    RECEIVED  BYTES  TRANSMITTED     BYTES  DROPS  FAULTS",
+      "  vm1     up             12    768      1000000  64000000  none   none",
+      "  router  waiting         0      0            0         0  none   none",
       "",
     ].join("\n"),
   );
@@ -61,10 +63,16 @@ Deno.test("portTable shows frames and bytes of both directions, aligned to the r
 Deno.test("portTable names the reasons for drops that happened", () => {
   const drops = { ...noDrops, "no buffer": 3, "runt": 1 };
   const row = portTable([{ name: "vm1", state: "up", counters: { ...zero, drops } }]);
-  strictEqual(row.split("\n")[1]?.endsWith("  3 no buffer, 1 runt"), true);
+  strictEqual(row.split("\n")[1]?.endsWith("  3 no buffer, 1 runt  none"), true);
+});
+
+Deno.test("portTable names the faults of a front-end (R2, R3, R4)", () => {
+  const counters = { ...zero, ringFaults: 1, refusedRequests: 20, closedConnections: 3 };
+  const row = portTable([{ name: "vm1", state: "up", counters }]).split("\n")[1]!;
+  strictEqual(row.endsWith("1 rings stopped, 20 requests refused, 3 connections closed"), true);
 });
 
 Deno.test("portTable without ports is a heading", () => {
-  const heading = "  PORT  STATE  RECEIVED  BYTES  TRANSMITTED  BYTES  DROPS\n";
+  const heading = "  PORT  STATE  RECEIVED  BYTES  TRANSMITTED  BYTES  DROPS  FAULTS\n";
   strictEqual(portTable([]), heading);
 });
