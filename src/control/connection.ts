@@ -107,6 +107,7 @@ export class Connection {
       this.#isWaiting = false;
       reactor.change(socket.number, this.#token, READABLE_EVENTS);
       if (data !== null) this.#write(data);
+      this.#watchDeadline();
     }).catch((error) => this.close(error));
   }
 
