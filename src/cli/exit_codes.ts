@@ -6,9 +6,11 @@
 
 /** It worked. */
 export const EXIT_OK = 0;
-/** It did not work at run time. */
+/** It cannot be done, for a reason that the user can do something about. */
 export const EXIT_FAILURE = 1;
 /** The command line is wrong. */
 export const EXIT_USAGE = 2;
 /** The topology file is wrong. */
 export const EXIT_TOPOLOGY = 3;
+/** The program itself failed: a fault of ours. EX_SOFTWARE of sysexits.h. */
+export const EXIT_CRASH = 70;

@@ -9,9 +9,12 @@ import { WorkerRefused } from "../control/poll_thread.ts";
 import { SocketPathError } from "../control/socket_path.ts";
 import { type PortReport, Switch } from "../control/switch.ts";
 import { columns } from "./columns.ts";
+import { exitOnCrash } from "./crash.ts";
 import { eventLine, workerLine } from "./event_lines.ts";
+import { EXIT_CRASH, EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
 import type { Io } from "./io.ts";
 import { portTable } from "./port_table.ts";
+import { timeStamp } from "./time_stamp.ts";
 import { versionText } from "./version.ts";
 
 /** A port that nobody connects to for this long gets a hint how to. */
@@ -24,7 +27,7 @@ const STATISTICS_FILE = "LABSWITCH_STATS_FILE";
  *
  * @param topology What to build.
  * @param io Where lines go.
- * @returns The exit code: 0 after a signal, 1 when it cannot start or a poll Worker fails.
+ * @returns The exit code: 0 after a signal, 1 when it cannot start, 70 when a poll Worker fails.
  */
 export async function run(topology: Topology, io: Io): Promise<number> {
   const started = performance.now();
@@ -35,6 +38,7 @@ export async function run(topology: Topology, io: Io): Promise<number> {
     onWorkerEvent: (event) => io.out(`${timeStamp(io)} ${workerLine(event)}\n`),
     onFailure: (error) => fail(error),
   });
+  using _guard = exitOnCrash(io);
   const stop = untilSignal();
   try {
     try {
@@ -44,7 +48,7 @@ export async function run(topology: Topology, io: Io): Promise<number> {
         .some((kind) => error instanceof kind);
       if (!isUsers) throw error;
       io.err(`error: ${(error as Error).message}\n`);
-      return 1;
+      return EXIT_FAILURE;
     }
     io.out(screen(topology));
     io.out(`ready in ${(performance.now() - started).toFixed(0)} ms\n`);
@@ -54,9 +58,9 @@ export async function run(topology: Topology, io: Io): Promise<number> {
     io.out(`\n${portTable(lab.report())}`);
     await writeStatistics(lab);
     await lab.close();
-    if (!(outcome instanceof Error)) return 0;
+    if (!(outcome instanceof Error)) return EXIT_OK;
     io.err(`error: ${outcome.message}\n`);
-    return 1;
+    return EXIT_CRASH;
   } finally {
     stop.close();
   }
@@ -95,12 +99,6 @@ async function writeStatistics(lab: Switch): Promise<void> {
   const path = Deno.env.get(STATISTICS_FILE);
   if (path === undefined) return;
   await Deno.writeTextFile(path, JSON.stringify({ workers: lab.workerStatistics() }));
-}
-
-// RFC 3339 where a program reads along, the time of day where a person does.
-function timeStamp(io: Io): string {
-  const now = new Date();
-  return io.isTerminal ? now.toTimeString().slice(0, 8) : now.toISOString();
 }
 
 function untilSignal(): { signal: Promise<null>; close: () => void } {
