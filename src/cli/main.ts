@@ -9,28 +9,33 @@ import { suggest } from "../../config/suggest.ts";
 import { parseMebibytes } from "../../config/units.ts";
 import { LibcUnavailable } from "../../ffi/libc.ts";
 import { MAX_MEMORY_BYTES } from "../control/port_memory.ts";
+import { crashText } from "./crash.ts";
 import { demo } from "./demo.ts";
-import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
+import { EXIT_CRASH, EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
 import { type Io, terminal } from "./io.ts";
+import { ownCommand } from "./own_command.ts";
 import { installedQemu, OLDEST_QEMU, qemuArguments, shellLines } from "./qemu_args.ts";
 import { run } from "./run.ts";
+import { supervise, SupervisorGone, tieToSupervisor } from "./supervise.ts";
 import { readTopology } from "./topology_file.ts";
 import { versionText } from "./version.ts";
 
 const DEFAULT_MEMORY = "256M";
 const MEMORY_LIMIT_MIB = Number(MAX_MEMORY_BYTES >> 20n);
 const DEFAULT_DEMO_SECONDS = 2;
+const SUPERVISE = "--supervise";
 
 /**
  * Runs a command.
  *
  * @param args The arguments behind the program's name.
  * @param io Where it writes.
- * @returns The exit code: 0 done, 1 failed, 2 wrong arguments, 3 wrong topology file.
+ * @returns The exit code: 0 done, 1 failed, 2 wrong arguments, 3 wrong topology file,
+ * 70 a fault of ours.
  */
 export async function main(args: readonly string[], io: Io = terminal): Promise<number> {
   let code = EXIT_OK;
-  const program = commands(io, (result) => code = result);
+  const program = commands(args, io, (result) => code = result);
   try {
     await program.parseAsync([...args], { from: "user" });
     return code;
@@ -40,15 +45,16 @@ export async function main(args: readonly string[], io: Io = terminal): Promise<
       io.err(`error: ${error.message}; run with -A, or see "Permissions" in the README\n`);
       return EXIT_FAILURE;
     }
-    if (error instanceof LibcUnavailable) {
+    if (error instanceof LibcUnavailable || error instanceof SupervisorGone) {
       io.err(`error: ${error.message}\n`);
       return EXIT_FAILURE;
     }
-    throw error;
+    io.err(crashText(error));
+    return EXIT_CRASH;
   }
 }
 
-function commands(io: Io, done: (code: number) => void): Command {
+function commands(args: readonly string[], io: Io, done: (code: number) => void): Command {
   const program = new Command("labswitch")
     .description("A virtual switch for lab networks: QEMU guests over vhost-user, no root needed.")
     .version(versionText(), "-V, --version", "print the version")
@@ -61,7 +67,11 @@ function commands(io: Io, done: (code: number) => void): Command {
     .summary("run a switch")
     .description("Run the switch of a topology file in the foreground until Ctrl-C.")
     .argument("<topology>", "YAML file")
-    .action(async (path: string) => {
+    .option(SUPERVISE, "run it in a process of its own, and start it again when it dies")
+    .action(async (path: string, options: { supervise?: true }) => {
+      if (!tieToSupervisor() && options.supervise) {
+        return done(await supervise(await ownCommand(args, SUPERVISE), io));
+      }
       const topology = await readTopology(path, io);
       done(typeof topology === "number" ? topology : await run(topology, io));
     });

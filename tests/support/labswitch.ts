@@ -9,6 +9,8 @@ import { parseTopology } from "../../config/load.ts";
 import type { PortConfig, Topology } from "../../config/topology.ts";
 import type { WorkerStatistics } from "../../src/control/worker_pool.ts";
 import { ConsoleProcess } from "./console_process.ts";
+import { eventually } from "./eventually.ts";
+import { childrenOf } from "./processes.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../mod.ts", import.meta.url));
 /** How long it may take until it prints `ready`. */
@@ -28,6 +30,8 @@ export interface LabswitchOptions {
   readonly topology: string;
   /** The only core that its threads may use. */
   readonly core?: number;
+  /** Whether it runs under a supervisor; then the process started here is that one. */
+  readonly isSupervised?: boolean;
 }
 
 /** A running switch. Disposing stops it. */
@@ -48,13 +52,14 @@ export class Labswitch implements AsyncDisposable {
    *
    * @throws {Error} When it does not become ready; the message holds what it printed.
    */
-  static async start({ folder, topology, core }: LabswitchOptions): Promise<Labswitch> {
+  static async start(options: LabswitchOptions): Promise<Labswitch> {
+    const { folder, topology, core, isSupervised = false } = options;
     const file = join(folder, "topology.yaml");
     const statisticsFile = join(folder, "statistics.json");
     await Deno.writeTextFile(file, topology);
     const console = new ConsoleProcess(
       Deno.execPath(),
-      ["run", "--allow-all", PROGRAM, "run", file],
+      ["run", "--allow-all", PROGRAM, "run", ...(isSupervised ? ["--supervise"] : []), file],
       {
         env: { [STATISTICS_VARIABLE]: statisticsFile },
         ...(core !== undefined && { core }),
@@ -62,7 +67,7 @@ export class Labswitch implements AsyncDisposable {
     );
     const lab = new Labswitch(parseTopology(topology, file), console, statisticsFile);
     try {
-      await lab.#await("the line ready", (output) => /^ready/m.test(output), READY_TIMEOUT_MS);
+      await lab.awaitReady(0);
       return lab;
     } catch (error) {
       await console.stop();
@@ -70,14 +75,32 @@ export class Labswitch implements AsyncDisposable {
     }
   }
 
+  /**
+   * Runs a command that ends by itself.
+   *
+   * @param args Its arguments.
+   * @returns Its exit code.
+   */
+  static async exitCode(args: readonly string[]): Promise<number> {
+    await using console = new ConsoleProcess(Deno.execPath(), [
+      ...["run", "--allow-all", PROGRAM, ...args],
+    ]);
+    return await console.awaitEnd(READY_TIMEOUT_MS);
+  }
+
   /** Everything it printed. */
   get output(): string {
     return this.#console.output;
   }
 
-  /** Its process number. */
+  /** Its process number; that of its supervisor when there is one. */
   get pid(): number {
     return this.#console.pid;
+  }
+
+  /** The process number of the switch that its supervisor has started last. */
+  async supervisedPid(): Promise<number> {
+    return await eventually("a supervised switch", () => childrenOf(this.pid)[0] ?? null);
   }
 
   /** A port of its topology. */
@@ -85,6 +108,12 @@ export class Labswitch implements AsyncDisposable {
     const port = this.topology.ports.find((candidate) => candidate.name === name);
     if (port === undefined) throw new RangeError(`Cannot find port ${name} in the topology`);
     return port;
+  }
+
+  /** Waits until it is ready once more; what it printed before `from` characters does not count. */
+  async awaitReady(from: number): Promise<void> {
+    const isReady = (output: string) => /^ready/m.test(output.slice(from));
+    await this.#await("the line ready", isReady, READY_TIMEOUT_MS);
   }
 
   /** Waits for a line of its output; lines before `from` characters do not count. */
@@ -113,6 +142,18 @@ export class Labswitch implements AsyncDisposable {
       throw new Error(`Cannot stop labswitch: exit code ${code}, want 0:\n${this.output}`);
     }
     return JSON.parse(await Deno.readTextFile(this.#statisticsFile)).workers;
+  }
+
+  /**
+   * Waits until it ends by itself.
+   *
+   * @param want The exit code that it must end with.
+   * @throws {Error} When it ends with another one, or not at all.
+   */
+  async awaitEnd(want: number): Promise<void> {
+    const code = await this.#console.awaitEnd();
+    if (code === want) return;
+    throw new Error(`labswitch ended with exit code ${code}, want ${want}:\n${this.output}`);
   }
 
   /** Ends it without any chance to clean up. */

@@ -118,6 +118,11 @@ export class TestGuest implements AsyncDisposable {
     return frame;
   }
 
+  /** Hangs up and closes every descriptor without a word, as the kernel does for a killed process. */
+  vanish(): void {
+    this.#resources.dispose();
+  }
+
   /** Stops both rings, hangs up and closes every descriptor. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {

@@ -48,6 +48,12 @@ Deno.test("main explains a command", async () => {
   strictEqual((await labswitch("help", "qemu-args")).out, out);
 });
 
+Deno.test("main explains the supervisor in the help of run", async () => {
+  const { code, out } = await labswitch("run", "--help");
+  strictEqual(code, 0);
+  match(out, /^ +--supervise +run it in a process of its own, and start it again when it dies$/m);
+});
+
 Deno.test("main shows in the help of qemu-args the default memory as a user writes it", async () => {
   const { out } = await labswitch("qemu-args", "--help");
   match(out, /default: "?256M/);
@@ -191,11 +197,15 @@ Deno.test("main demo refuses a time that is none", async () => {
   }
 });
 
-/** Runs the program with fewer permissions. */
-async function withPermissions(permissions: string[], args: string[]): Promise<Result> {
+/** Runs the program with fewer permissions, in a process of its own. */
+async function withPermissions(
+  permissions: string[],
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<Result> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "--no-prompt", ...permissions, PROGRAM, ...args],
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
   }).output();
   const text = new TextDecoder();
   return { code, out: text.decode(stdout), err: text.decode(stderr) };
@@ -218,4 +228,17 @@ Deno.test("main qemu-args does not say that QEMU is missing when it may not be r
   const { err } = await withPermissions(permissions, ["qemu-args", "vm1", "-f", EXAMPLE]);
   ok(!err.includes("no QEMU found"), err);
   match(err, /--allow-run|-A/);
+});
+
+Deno.test("main run does not start when its supervisor is gone", async () => {
+  const env = { LABSWITCH_SUPERVISOR: `${Deno.ppid}` };
+  const err = `error: Cannot run: the supervisor, process ${Deno.ppid}, is gone\n`;
+  deepStrictEqual(await withPermissions(["-A"], ["run", EXAMPLE], env), { code: 1, out: "", err });
+});
+
+Deno.test("main run --supervise names the permissions that it needs", async () => {
+  const permissions = ["--allow-read", "--allow-env", "--allow-ffi"];
+  const { code, err } = await withPermissions(permissions, ["run", "--supervise", EXAMPLE]);
+  strictEqual(code, 1);
+  match(err, /^error: .*; run with -A, or see "Permissions" in the README\n$/);
 });
