@@ -5,7 +5,7 @@
  * @module
  */
 import { EXIT_CRASH } from "./exit_codes.ts";
-import type { Io } from "./io.ts";
+import type { LiveIo } from "./io.ts";
 
 /**
  * Ends the process when an error reaches the event loop because nothing has caught it.
@@ -13,11 +13,11 @@ import type { Io } from "./io.ts";
  * @param io Where the error is shown.
  * @returns Disposing lets the errors go where they went before.
  */
-export function exitOnCrash(io: Io): Disposable {
+export function exitOnCrash(io: LiveIo): Disposable {
   const exit = (event: Event, error: unknown) => {
     event.preventDefault();
     io.err(crashText(error));
-    Deno.exit(EXIT_CRASH);
+    void io.flush().finally(() => Deno.exit(EXIT_CRASH));
   };
   const onError = (event: ErrorEvent) => exit(event, event.error);
   const onRejection = (event: PromiseRejectionEvent) => exit(event, event.reason);

@@ -12,7 +12,7 @@ import { MAX_MEMORY_BYTES } from "../control/port_memory.ts";
 import { crashText } from "./crash.ts";
 import { demo } from "./demo.ts";
 import { EXIT_CRASH, EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
-import { type Io, terminal } from "./io.ts";
+import { type Io, type LiveIo, terminal } from "./io.ts";
 import { ownCommand } from "./own_command.ts";
 import { installedQemu, OLDEST_QEMU, qemuArguments, shellLines } from "./qemu_args.ts";
 import { run } from "./run.ts";
@@ -40,18 +40,23 @@ export async function main(args: readonly string[], io: Io = terminal): Promise<
     await program.parseAsync([...args], { from: "user" });
     return code;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
-    if (error instanceof Deno.errors.NotCapable) {
-      io.err(`error: ${error.message}; run with -A, or see "Permissions" in the README\n`);
-      return EXIT_FAILURE;
-    }
-    if (error instanceof LibcUnavailable || error instanceof SupervisorGone) {
-      io.err(`error: ${error.message}\n`);
-      return EXIT_FAILURE;
-    }
-    io.err(crashText(error));
-    return EXIT_CRASH;
+    return failure(error, io);
   }
+}
+
+// Says why a command ended by an error; returns the exit code.
+function failure(error: unknown, io: Pick<Io, "err">): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+  if (error instanceof Deno.errors.NotCapable) {
+    io.err(`error: ${error.message}; run with -A, or see "Permissions" in the README\n`);
+    return EXIT_FAILURE;
+  }
+  if (error instanceof LibcUnavailable || error instanceof SupervisorGone) {
+    io.err(`error: ${error.message}\n`);
+    return EXIT_FAILURE;
+  }
+  io.err(crashText(error));
+  return EXIT_CRASH;
 }
 
 function commands(args: readonly string[], io: Io, done: (code: number) => void): Command {
@@ -68,13 +73,17 @@ function commands(args: readonly string[], io: Io, done: (code: number) => void)
     .description("Run the switch of a topology file in the foreground until Ctrl-C.")
     .argument("<topology>", "YAML file")
     .option(SUPERVISE, "run it in a process of its own, and start it again when it dies")
-    .action(async (path: string, options: { supervise?: true }) => {
-      if (!tieToSupervisor() && options.supervise) {
-        return done(await supervise(await ownCommand(args, SUPERVISE), io));
-      }
-      const topology = await readTopology(path, io);
-      done(typeof topology === "number" ? topology : await run(topology, io));
-    });
+    .action(async (path: string, options: { supervise?: true }) =>
+      done(
+        await stayLive(io, async (live) => {
+          if (!tieToSupervisor() && options.supervise) {
+            return supervise(await ownCommand(args, SUPERVISE), live);
+          }
+          const topology = await readTopology(path, live);
+          return typeof topology === "number" ? topology : run(topology, live);
+        }),
+      )
+    );
 
   program.command("validate")
     .summary("check a topology file")
@@ -133,6 +142,18 @@ function commands(args: readonly string[], io: Io, done: (code: number) => void)
     .action(async (options: { seconds: number }) => done(await demo(options.seconds, io)));
 
   return program;
+}
+
+// Runs a command that never waits for whoever reads what it says, up to its last word.
+async function stayLive(io: Io, command: (live: LiveIo) => Promise<number>): Promise<number> {
+  const live = io.live();
+  try {
+    return await command(live);
+  } catch (error) {
+    return failure(error, live);
+  } finally {
+    await live.flush();
+  }
 }
 
 function unknownPort(name: string, known: readonly string[]): string {

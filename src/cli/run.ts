@@ -12,7 +12,7 @@ import { columns } from "./columns.ts";
 import { exitOnCrash } from "./crash.ts";
 import { eventLine, workerLine } from "./event_lines.ts";
 import { EXIT_CRASH, EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
-import type { Io } from "./io.ts";
+import type { LiveIo } from "./io.ts";
 import { portTable } from "./port_table.ts";
 import { timeStamp } from "./time_stamp.ts";
 import { versionText } from "./version.ts";
@@ -29,7 +29,7 @@ const STATISTICS_FILE = "LABSWITCH_STATS_FILE";
  * @param io Where lines go.
  * @returns The exit code: 0 after a signal, 1 when it cannot start, 70 when a poll Worker fails.
  */
-export async function run(topology: Topology, io: Io): Promise<number> {
+export async function run(topology: Topology, io: LiveIo): Promise<number> {
   const started = performance.now();
   let fail: (error: Error) => void = () => {};
   const failed = new Promise<Error>((resolve) => fail = resolve);
@@ -88,7 +88,7 @@ function screen(topology: Topology): string {
   ].join("\n");
 }
 
-function hintText(topology: Topology, ports: readonly PortReport[], io: Io): string {
+function hintText(topology: Topology, ports: readonly PortReport[], io: LiveIo): string {
   const waiting = ports.find((port) => port.state === "waiting");
   if (waiting === undefined) return "";
   return `${timeStamp(io)} ${waiting.name}  is waiting for a guest; its QEMU arguments: ` +

@@ -19,7 +19,7 @@
 import { endWithParent } from "../../ffi/parent.ts";
 import { BackOff } from "./back_off.ts";
 import { EXIT_FAILURE, EXIT_OK, EXIT_TOPOLOGY, EXIT_USAGE } from "./exit_codes.ts";
-import type { Io } from "./io.ts";
+import type { LiveIo } from "./io.ts";
 import type { OwnCommand } from "./own_command.ts";
 import { timeStamp } from "./time_stamp.ts";
 
@@ -65,7 +65,7 @@ export function tieToSupervisor(): boolean {
  * @param io Where the lines about deaths go.
  * @returns The exit code.
  */
-export async function supervise(command: OwnCommand, io: Io): Promise<number> {
+export async function supervise(command: OwnCommand, io: LiveIo): Promise<number> {
   using stop = new Stop();
   const backOff = new BackOff();
   for (let isFirst = true;; isFirst = false) {
@@ -117,7 +117,7 @@ function codeAfterStop({ code, signal }: ProcessEnd): number {
 function start(
   { program, args }: OwnCommand,
   isFirst: boolean,
-  io: Io,
+  io: LiveIo,
 ): Deno.ChildProcess | null {
   const env = { [SUPERVISOR]: `${Deno.pid}` };
   const streams = { stdin: "inherit", stdout: "inherit", stderr: "inherit" } as const;

@@ -16,7 +16,7 @@ import type { Io } from "./io.ts";
  * @param io Where the mistakes are explained.
  * @returns The topology, or an exit code.
  */
-export async function readTopology(path: string, io: Io): Promise<Topology | number> {
+export async function readTopology(path: string, io: Pick<Io, "err">): Promise<Topology | number> {
   try {
     return await loadTopology(path);
   } catch (error) {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseTopology } from "../../config/load.ts";
 import type { PortConfig, Topology } from "../../config/topology.ts";
+import { connectUnix } from "../../ffi/unix_socket.ts";
 import type { WorkerStatistics } from "../../src/control/worker_pool.ts";
 import { ConsoleProcess } from "./console_process.ts";
 import { eventually } from "./eventually.ts";
@@ -32,6 +33,8 @@ export interface LabswitchOptions {
   readonly core?: number;
   /** Whether it runs under a supervisor; then the process started here is that one. */
   readonly isSupervised?: boolean;
+  /** A file, FIFO or device that gets its output; this process reads it unless there is one. */
+  readonly outputTo?: string;
 }
 
 /** A running switch. Disposing stops it. */
@@ -53,21 +56,22 @@ export class Labswitch implements AsyncDisposable {
    * @throws {Error} When it does not become ready; the message holds what it printed.
    */
   static async start(options: LabswitchOptions): Promise<Labswitch> {
-    const { folder, topology, core, isSupervised = false } = options;
+    const { folder, topology, core, isSupervised = false, outputTo } = options;
     const file = join(folder, "topology.yaml");
     const statisticsFile = join(folder, "statistics.json");
     await Deno.writeTextFile(file, topology);
-    const console = new ConsoleProcess(
-      Deno.execPath(),
-      ["run", "--allow-all", PROGRAM, "run", ...(isSupervised ? ["--supervise"] : []), file],
-      {
-        env: { [STATISTICS_VARIABLE]: statisticsFile },
-        ...(core !== undefined && { core }),
-      },
-    );
+    const [program, args] = redirected([
+      ...[Deno.execPath(), "run", "--allow-all", PROGRAM, "run"],
+      ...isSupervised ? ["--supervise"] : [],
+      file,
+    ], outputTo);
+    const console = new ConsoleProcess(program, args, {
+      env: { [STATISTICS_VARIABLE]: statisticsFile },
+      ...(core !== undefined && { core }),
+    });
     const lab = new Labswitch(parseTopology(topology, file), console, statisticsFile);
     try {
-      await lab.awaitReady(0);
+      await (outputTo === undefined ? lab.awaitReady(0) : lab.awaitSockets());
       return lab;
     } catch (error) {
       await console.stop();
@@ -166,7 +170,30 @@ export class Labswitch implements AsyncDisposable {
     await this.#console.stop();
   }
 
+  /** Waits until somebody listens on every socket; for when its output is not to be had. */
+  async awaitSockets(): Promise<void> {
+    // The last port listens last.
+    const { socket } = this.topology.ports.findLast(({ role }) => role === "server")!;
+    await eventually(`a socket at ${socket}`, () => {
+      try {
+        connectUnix(socket).close();
+        return true;
+      } catch {
+        return null;
+      }
+    }, READY_TIMEOUT_MS);
+  }
+
   async #await(what: string, isThere: (output: string) => boolean, timeoutMs: number) {
     await this.#console.awaitOutput(what, (output) => isThere(output) || undefined, timeoutMs);
   }
+}
+
+// The shell replaces itself by the program, so the process keeps its number.
+function redirected(
+  command: readonly string[],
+  outputTo: string | undefined,
+): [program: string, args: string[]] {
+  if (outputTo === undefined) return [command[0]!, command.slice(1)];
+  return ["sh", ["-c", 'exec "$@" >"$0" 2>&1', outputTo, ...command]];
 }

@@ -15,7 +15,7 @@ const NEVER_MS = 60_000;
 
 async function runScript(body: string): Promise<{ code: number; err: string }> {
   const script = `import { exitOnCrash } from "${CRASH}"; import { terminal } from "${IO}";
-    const guard = exitOnCrash(terminal);
+    const guard = exitOnCrash(terminal.live());
     setTimeout(() => {}, ${NEVER_MS});
     ${body}`;
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {

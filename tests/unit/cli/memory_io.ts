@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Io } from "../../../src/cli/io.ts";
+import type { Io, LiveIo } from "../../../src/cli/io.ts";
 
 /** Keeps what a command writes. */
 export class MemoryIo implements Io {
@@ -27,6 +27,14 @@ export class MemoryIo implements Io {
   /** Keeps text for standard error. */
   err(text: string): void {
     this.stderr += text;
+  }
+
+  /** Keeps the text of a command that runs on in the same place. */
+  live(): LiveIo {
+    const { isTerminal } = this;
+    const out = (text: string) => this.out(text);
+    const err = (text: string) => this.err(text);
+    return { isTerminal, out, err, flush: () => Promise.resolve() };
   }
 }
 
