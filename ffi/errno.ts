@@ -36,7 +36,7 @@ const NAMES: Readonly<Record<number, readonly [name: string, meaning: string]>> 
   21: ["EISDIR", "is a directory"],
   22: ["EINVAL", "invalid argument"],
   23: ["ENFILE", "too many open files in the system"],
-  24: ["EMFILE", "too many open files"],
+  24: ["EMFILE", "too many open files; raise the limit with ulimit -n"],
   26: ["ETXTBSY", "file busy"],
   27: ["EFBIG", "file too large"],
   28: ["ENOSPC", "no space left"],

@@ -38,6 +38,8 @@ function details(event: PortEvent): string {
     case "refused":
       return `refused  ${peerText(event.peer)}: another front-end is connected; ` +
         "stop it first, or give this one a port of its own";
+    case "exhausted":
+      return `no room  a front-end waits: ${event.reason}`;
     case "disconnected":
       return event.reason === null ? "disconnected" : `disconnected  ${event.reason}`;
     case "up":

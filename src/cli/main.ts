@@ -11,7 +11,7 @@ import { LibcUnavailable } from "../../ffi/libc.ts";
 import { MAX_MEMORY_BYTES } from "../control/port_memory.ts";
 import { crashText } from "./crash.ts";
 import { demo } from "./demo.ts";
-import { EXIT_CRASH, EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from "./exit_codes.ts";
+import { EXIT_CRASH, EXIT_FAILURE, EXIT_OK, EXIT_REFUSED, EXIT_USAGE } from "./exit_codes.ts";
 import { type Io, type LiveIo, terminal } from "./io.ts";
 import { ownCommand } from "./own_command.ts";
 import { installedQemu, OLDEST_QEMU, qemuArguments, shellLines } from "./qemu_args.ts";
@@ -73,17 +73,17 @@ function commands(args: readonly string[], io: Io, done: (code: number) => void)
     .description("Run the switch of a topology file in the foreground until Ctrl-C.")
     .argument("<topology>", "YAML file")
     .option(SUPERVISE, "run it in a process of its own, and start it again when it dies")
-    .action(async (path: string, options: { supervise?: true }) =>
-      done(
-        await stayLive(io, async (live) => {
-          if (!tieToSupervisor() && options.supervise) {
-            return supervise(await ownCommand(args, SUPERVISE), live);
-          }
-          const topology = await readTopology(path, live);
-          return typeof topology === "number" ? topology : run(topology, live);
-        }),
-      )
-    );
+    .action(async (path: string, options: { supervise?: true }) => {
+      const isSupervised = tieToSupervisor();
+      const code = await stayLive(io, async (live) => {
+        if (!isSupervised && options.supervise) {
+          return supervise(await ownCommand(args, SUPERVISE), live);
+        }
+        const topology = await readTopology(path, live);
+        return typeof topology === "number" ? topology : run(topology, live);
+      });
+      done(isSupervised && code === EXIT_FAILURE ? EXIT_REFUSED : code);
+    });
 
   program.command("validate")
     .summary("check a topology file")

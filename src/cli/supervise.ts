@@ -18,7 +18,7 @@
  */
 import { endWithParent } from "../../ffi/parent.ts";
 import { BackOff } from "./back_off.ts";
-import { EXIT_FAILURE, EXIT_OK, EXIT_TOPOLOGY, EXIT_USAGE } from "./exit_codes.ts";
+import { EXIT_FAILURE, EXIT_OK, EXIT_REFUSED, EXIT_TOPOLOGY, EXIT_USAGE } from "./exit_codes.ts";
 import type { LiveIo } from "./io.ts";
 import type { OwnCommand } from "./own_command.ts";
 import { timeStamp } from "./time_stamp.ts";
@@ -28,7 +28,7 @@ const SUPERVISOR = "LABSWITCH_SUPERVISOR";
 /** How long a switch may take to end before it is killed. It needs less than a second. */
 const STOP_TIMEOUT_MS = 5000;
 /** Exit codes of what does not get better by trying again. */
-const MISTAKES: readonly number[] = [EXIT_FAILURE, EXIT_USAGE, EXIT_TOPOLOGY];
+const MISTAKES: readonly number[] = [EXIT_REFUSED, EXIT_USAGE, EXIT_TOPOLOGY];
 /** Signals that end the supervisor; they are passed on to the switch. */
 const STOP_SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
@@ -72,7 +72,7 @@ export async function supervise(command: OwnCommand, io: LiveIo): Promise<number
     const started = performance.now();
     const end = await stop.run(start(command, isFirst, io));
     if (stop.isWanted) return codeAfterStop(end);
-    if (isFinal(end, isFirst)) return end.code;
+    if (isFinal(end, isFirst)) return end.code === EXIT_REFUSED ? EXIT_FAILURE : end.code;
     const ranMs = performance.now() - started;
     const waitMs = backOff.wait(ranMs);
     io.out(`${timeStamp(io)} ${deathLine(end, ranMs, waitMs)}\n`);

@@ -20,6 +20,8 @@ export interface EndpointEvents {
   readonly onPeer: (socket: Fd) => void;
   /** A stale socket was replaced. */
   readonly onStale: () => void;
+  /** A peer cannot be accepted; it is tried again, and this is told once until it works. */
+  readonly onExhausted: (reason: OsError) => void;
 }
 
 /** Makes connections for one port. */
@@ -43,6 +45,9 @@ const BACKLOG = 16;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1000;
 
+/** What tells one file from every other that lives at the same time. */
+type FileIdentity = Pick<Deno.FileInfo, "dev" | "ino">;
+
 /** Listens on a path. */
 export class ServerEndpoint implements Endpoint {
   readonly #path: string;
@@ -51,6 +56,9 @@ export class ServerEndpoint implements Endpoint {
   #listener: Fd | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #token = 0;
+  /** The socket's file, as long as nobody has put another one in its place. */
+  #file: FileIdentity | null = null;
+  #isExhausted = false;
 
   /**
    * @param path Where to listen, absolute, at most 107 bytes.
@@ -66,6 +74,7 @@ export class ServerEndpoint implements Endpoint {
   open(): void {
     if (clearSocketPath(this.#path)) this.#events.onStale();
     this.#listener = listenUnix(this.#path, { backlog: BACKLOG, mode: SOCKET_MODE });
+    this.#file = identify(this.#path);
     this.#token = this.#reactor.watch(this.#listener.number, () => this.#accept());
   }
 
@@ -79,10 +88,17 @@ export class ServerEndpoint implements Endpoint {
     this.#reactor.unwatch(this.#listener.number, this.#token);
     this.#listener.close();
     this.#listener = null;
+    this.#removeSocket();
+  }
+
+  // Only the file that was made here: by now the path may belong to another switch.
+  #removeSocket(): void {
+    const found = identify(this.#path);
+    if (found === null || found.dev !== this.#file?.dev || found.ino !== this.#file.ino) return;
     try {
       Deno.removeSync(this.#path);
     } catch {
-      // Somebody removed it already.
+      // Somebody removes it in this moment, or made its folder read-only.
     }
   }
 
@@ -95,8 +111,11 @@ export class ServerEndpoint implements Endpoint {
     } catch (error) {
       if (!(error instanceof OsError)) throw error;
       // No descriptor or memory left, as a rule: the peer stays in the queue until there is.
+      if (!this.#isExhausted) this.#events.onExhausted(error);
+      this.#isExhausted = true;
       return this.#rest();
     }
+    this.#isExhausted = false;
     if (socket !== null) this.#events.onPeer(socket);
   }
 
@@ -106,6 +125,14 @@ export class ServerEndpoint implements Endpoint {
     this.#timer = setTimeout(() => {
       this.#reactor.change(listener.number, this.#token, READABLE_EVENTS);
     }, FIRST_RETRY_MS);
+  }
+}
+
+function identify(path: string): FileIdentity | null {
+  try {
+    return Deno.lstatSync(path);
+  } catch {
+    return null; // not there
   }
 }
 

@@ -18,6 +18,8 @@ export type PortEvent =
   | { readonly kind: "connected"; readonly port: string; readonly peer: Peer }
   /** A second front-end was turned away. */
   | { readonly kind: "refused"; readonly port: string; readonly peer: Peer }
+  /** A front-end waits to be accepted, because the switch has no room for it. */
+  | { readonly kind: "exhausted"; readonly port: string; readonly reason: string }
   /** The front-end hung up (`reason` null), or was disconnected because of what it did. */
   | { readonly kind: "disconnected"; readonly port: string; readonly reason: string | null }
   /** The guest's driver is ready: frames flow. */

@@ -110,6 +110,8 @@ export class Port {
     });
     const events = {
       onPeer: (socket: Fd) => this.#attach(socket),
+      onExhausted: ({ message }: Error) =>
+        parts.onEvent({ kind: "exhausted", port: parts.name, reason: message }),
       onStale: () => parts.onEvent({ kind: "stale-socket", port: parts.name, path: parts.socket }),
     };
     this.#endpoint = parts.role === "server"

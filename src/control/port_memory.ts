@@ -253,8 +253,20 @@ export class PortMemory {
     }
     const pages = roundUp(end, WASM_PAGE_BYTES) / WASM_PAGE_BYTES;
     const have = BigInt(this.memory.buffer.byteLength) / WASM_PAGE_BYTES;
-    // A 64-bit memory counts its pages in BigInt, which the type declarations do not know yet.
-    if (pages > have) this.memory.grow((pages - have) as unknown as number);
+    if (pages > have) this.#growBy(pages - have);
+  }
+
+  #growBy(pages: bigint): void {
+    try {
+      // A 64-bit memory counts its pages in BigInt, which the type declarations do not know yet.
+      this.memory.grow(pages as unknown as number);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      // V8 reserves less than the maximum where the process may not have so many addresses.
+      throw new RequestRefused(
+        "no addresses are left for the guest's memory; raise the limit with ulimit -v",
+      );
+    }
   }
 }
 

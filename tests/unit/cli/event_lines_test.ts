@@ -68,6 +68,7 @@ Deno.test("eventLine tells every other event", () => {
       reason: "size 3 is no power of two",
     },
     { kind: "ring-fault", port, index: 1, text: "a descriptor chain has a loop" },
+    { kind: "exhausted", port, reason: "Cannot accept: EMFILE (too many open files)" },
     { kind: "stale-socket", port, path: "/run/lab/vm1.sock" },
   ];
   deepStrictEqual(events.map(eventLine), [
@@ -75,6 +76,7 @@ Deno.test("eventLine tells every other event", () => {
     "vm1  refused SET_VRING_NUM  size 3 is no power of two",
     "vm1  ring 1 stopped  a descriptor chain has a loop; " +
     "it works again after the guest's driver restarts",
+    "vm1  no room  a front-end waits: Cannot accept: EMFILE (too many open files)",
     "vm1  replaced a stale socket  /run/lab/vm1.sock",
   ]);
 });

@@ -11,14 +11,14 @@ Deno.test("isFinal lets a switch end that ended as it should", () => {
 });
 
 Deno.test("isFinal lets a user's mistake end the first start only", () => {
-  for (const code of [1, 2, 3]) {
+  for (const code of [69, 2, 3]) {
     strictEqual(isFinal({ code, signal: null }, true), true);
     strictEqual(isFinal({ code, signal: null }, false), false);
   }
 });
 
 Deno.test("isFinal never accepts a crash or a signal", () => {
-  const panic = { code: 101, signal: null };
+  const panic = { code: 1, signal: null };
   const signalWithoutCode = { code: 0, signal: "SIGKILL" };
   for (const end of [crash, panic, killed, signalWithoutCode]) {
     for (const isFirst of [true, false]) strictEqual(isFinal(end, isFirst), false);
