@@ -48,7 +48,7 @@ function testAtLimit(name: string, fn: (lab: Labswitch, eventFd: Fd) => Promise<
 }
 
 testAtLimit(
-  "Switch disconnects a front-end whose descriptor finds no room (F36)",
+  "Switch disconnects a front-end whose descriptor finds no room (F36, X16)",
   async (lab, fd) => {
     const taken = await fillRings(lab, fd, RINGS_OF_A);
     ok(taken > 0 && taken < RINGS_OF_A, `${taken} descriptors were taken`);
@@ -58,7 +58,7 @@ testAtLimit(
 );
 
 testAtLimit(
-  "Switch survives a connection that finds no room, and accepts it later (F36)",
+  "Switch survives a connection that finds no room, and accepts it later (F36, X16)",
   async (lab, fd) => {
     const room = await fillRings(lab, fd, RINGS_OF_A);
     using first = await connectToFree(lab.port("a").socket);
@@ -66,9 +66,11 @@ testAtLimit(
       strictEqual(await first.ask(Request.SET_VRING_ERR, u64(index), [fd]), 0n);
     }
     using second = await RawClient.connect(lab.port("b").socket);
+    await lab.awaitLine(/ b {2}no room {2}a front-end waits: .*EMFILE .*ulimit -n/);
     ok(await first.probe() > 0n);
     first[Symbol.dispose]();
     ok(await second.probe() > 0n);
+    strictEqual(lab.output.match(/no room/g)?.length, 1);
   },
 );
 

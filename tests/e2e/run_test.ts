@@ -77,7 +77,7 @@ Deno.test("run refuses a socket on which somebody listens, and names the process
     await rejects(Deno.lstat(join(folder, "vm1.sock")), Deno.errors.NotFound);
   }));
 
-Deno.test("run refuses a path where a file is, and leaves the file alone", () =>
+Deno.test("run refuses a path where a file is, and leaves the file alone (X27)", () =>
   inFolder(async (folder) => {
     const file = join(folder, "vm1.sock");
     await Deno.writeTextFile(file, "precious");
@@ -88,7 +88,7 @@ Deno.test("run refuses a path where a file is, and leaves the file alone", () =>
     strictEqual(await Deno.readTextFile(file), "precious");
   }));
 
-Deno.test("run refuses a folder that does not exist, and says how to make it", () =>
+Deno.test("run refuses a folder that does not exist, and says how to make it (X27)", () =>
   inFolder(async (folder) => {
     const topology = TOPOLOGY.replace("vm1.sock", "missing/vm1.sock");
     await rejects(

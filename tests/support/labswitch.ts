@@ -35,17 +35,25 @@ export interface LabswitchOptions {
   readonly isSupervised?: boolean;
   /** A file, FIFO or device that gets its output; this process reads it unless there is one. */
   readonly outputTo?: string;
+  /** A program with its arguments that starts it by replacing itself, such as `prlimit`. */
+  readonly through?: readonly string[];
+  /** Variables added to the inherited environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** A running switch. Disposing stops it. */
 export class Labswitch implements AsyncDisposable {
-  /** What its topology file says. */
-  readonly topology: Topology;
+  readonly #readTopology: () => Topology;
+  #topology: Topology | null = null;
   readonly #console: ConsoleProcess;
   readonly #statisticsFile: string;
 
-  private constructor(topology: Topology, console: ConsoleProcess, statisticsFile: string) {
-    this.topology = topology;
+  private constructor(
+    readTopology: () => Topology,
+    console: ConsoleProcess,
+    statisticsFile: string,
+  ) {
+    this.#readTopology = readTopology;
     this.#console = console;
     this.#statisticsFile = statisticsFile;
   }
@@ -56,20 +64,22 @@ export class Labswitch implements AsyncDisposable {
    * @throws {Error} When it does not become ready; the message holds what it printed.
    */
   static async start(options: LabswitchOptions): Promise<Labswitch> {
-    const { folder, topology, core, isSupervised = false, outputTo } = options;
+    const { folder, topology, core, isSupervised = false, outputTo, through = [], env } = options;
     const file = join(folder, "topology.yaml");
     const statisticsFile = join(folder, "statistics.json");
     await Deno.writeTextFile(file, topology);
     const [program, args] = redirected([
+      ...through,
       ...[Deno.execPath(), "run", "--allow-all", PROGRAM, "run"],
       ...isSupervised ? ["--supervise"] : [],
       file,
     ], outputTo);
     const console = new ConsoleProcess(program, args, {
-      env: { [STATISTICS_VARIABLE]: statisticsFile },
+      env: { ...env, [STATISTICS_VARIABLE]: statisticsFile },
       ...(core !== undefined && { core }),
     });
-    const lab = new Labswitch(parseTopology(topology, file), console, statisticsFile);
+    // What is wrong with a bad file is the program's to say.
+    const lab = new Labswitch(() => parseTopology(topology, file), console, statisticsFile);
     try {
       await (outputTo === undefined ? lab.awaitReady(0) : lab.awaitSockets());
       return lab;
@@ -90,6 +100,11 @@ export class Labswitch implements AsyncDisposable {
       ...["run", "--allow-all", PROGRAM, ...args],
     ]);
     return await console.awaitEnd(READY_TIMEOUT_MS);
+  }
+
+  /** What its topology file says. */
+  get topology(): Topology {
+    return this.#topology ??= this.#readTopology();
   }
 
   /** Everything it printed. */
