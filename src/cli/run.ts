@@ -5,6 +5,7 @@
  */
 import { OsError } from "../../ffi/errno.ts";
 import type { Topology } from "../../config/topology.ts";
+import type { PortEvent } from "../control/events.ts";
 import { WorkerRefused } from "../control/poll_thread.ts";
 import { SocketPathError } from "../control/socket_path.ts";
 import { type PortReport, Switch } from "../control/switch.ts";
@@ -13,6 +14,7 @@ import { exitOnCrash } from "./crash.ts";
 import { eventLine, workerLine } from "./event_lines.ts";
 import { EXIT_CRASH, EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
 import type { LiveIo } from "./io.ts";
+import { LineLimiter } from "./line_limiter.ts";
 import { portTable } from "./port_table.ts";
 import { timeStamp } from "./time_stamp.ts";
 import { versionText } from "./version.ts";
@@ -34,7 +36,7 @@ export async function run(topology: Topology, io: LiveIo): Promise<number> {
   let fail: (error: Error) => void = () => {};
   const failed = new Promise<Error>((resolve) => fail = resolve);
   const lab = new Switch(topology, {
-    onPortEvent: (event) => io.out(`${timeStamp(io)} ${eventLine(event)}\n`),
+    onPortEvent: portLines(io),
     onWorkerEvent: (event) => io.out(`${timeStamp(io)} ${workerLine(event)}\n`),
     onFailure: (error) => fail(error),
   });
@@ -64,6 +66,17 @@ export async function run(topology: Topology, io: LiveIo): Promise<number> {
   } finally {
     stop.close();
   }
+}
+
+// Writes one line for each event, unless its port has written too many.
+function portLines(io: LiveIo): (event: PortEvent) => void {
+  const limiter = new LineLimiter();
+  return (event) => {
+    const leftOut = limiter.take(event.port, performance.now());
+    if (leftOut === null) return;
+    if (leftOut > 0) io.out(`${timeStamp(io)} ${event.port}  … ${leftOut} lines left out\n`);
+    io.out(`${timeStamp(io)} ${eventLine(event)}\n`);
+  };
 }
 
 function screen(topology: Topology): string {
