@@ -31,11 +31,17 @@ export interface ConsoleProcessOptions {
   readonly folder?: string;
   /** Variables added to the inherited environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** How many characters of output are kept, the last ones; all unless given. */
+  readonly keptOutput?: number;
+  /** Told every piece of output as it arrives. */
+  readonly onOutput?: (text: string) => void;
 }
 
 /** A running child process and everything it has printed so far. */
 export class ConsoleProcess implements AsyncDisposable {
   readonly #name: string;
+  readonly #keptOutput: number;
+  readonly #onOutput: (text: string) => void;
   readonly #child: Deno.ChildProcess;
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array>;
   readonly #outputClosed: Promise<unknown>;
@@ -60,6 +66,8 @@ export class ConsoleProcess implements AsyncDisposable {
       ...args,
     ];
     this.#name = program;
+    this.#keptOutput = options.keptOutput ?? Infinity;
+    this.#onOutput = options.onOutput ?? (() => {});
     this.#child = new Deno.Command(line[0]!, {
       args: line.slice(1),
       env: { ...options.env },
@@ -83,7 +91,7 @@ export class ConsoleProcess implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** Everything printed so far, standard output and standard error as they arrived. */
+  /** What was printed so far, standard output and standard error as they arrived. */
   get output(): string {
     return this.#output;
   }
@@ -172,8 +180,17 @@ export class ConsoleProcess implements AsyncDisposable {
   async #collect(stream: ReadableStream<Uint8Array>): Promise<void> {
     const decoder = new TextDecoder();
     for await (const chunk of stream) {
-      this.#output += decoder.decode(chunk, { stream: true });
+      this.#keep(decoder.decode(chunk, { stream: true }));
       this.#wake();
+    }
+  }
+
+  #keep(text: string): void {
+    this.#output += text;
+    this.#onOutput(text);
+    // Cut seldom, because each cut copies what is kept.
+    if (this.#output.length > 2 * this.#keptOutput) {
+      this.#output = this.#output.slice(-this.#keptOutput);
     }
   }
 

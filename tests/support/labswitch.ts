@@ -9,7 +9,7 @@ import { parseTopology } from "../../config/load.ts";
 import type { PortConfig, Topology } from "../../config/topology.ts";
 import { connectUnix } from "../../ffi/unix_socket.ts";
 import type { WorkerStatistics } from "../../src/control/worker_pool.ts";
-import { ConsoleProcess } from "./console_process.ts";
+import { ConsoleProcess, type ConsoleProcessOptions } from "./console_process.ts";
 import { eventually } from "./eventually.ts";
 import { childrenOf } from "./processes.ts";
 
@@ -24,13 +24,12 @@ const STATISTICS_VARIABLE = "LABSWITCH_STATS_FILE";
 const TICKS_PER_SECOND = 100;
 
 /** How it is started. */
-export interface LabswitchOptions {
+export interface LabswitchOptions
+  extends Pick<ConsoleProcessOptions, "core" | "keptOutput" | "onOutput"> {
   /** Folder for its files and sockets; the caller owns and removes it. */
   readonly folder: string;
   /** The topology file's text; relative sockets lie in `folder`. */
   readonly topology: string;
-  /** The only core that its threads may use. */
-  readonly core?: number;
   /** Whether it runs under a supervisor; then the process started here is that one. */
   readonly isSupervised?: boolean;
   /** A file, FIFO or device that gets its output; this process reads it unless there is one. */
@@ -64,7 +63,8 @@ export class Labswitch implements AsyncDisposable {
    * @throws {Error} When it does not become ready; the message holds what it printed.
    */
   static async start(options: LabswitchOptions): Promise<Labswitch> {
-    const { folder, topology, core, isSupervised = false, outputTo, through = [], env } = options;
+    const { folder, topology, isSupervised = false, outputTo, through = [], env, ...more } =
+      options;
     const file = join(folder, "topology.yaml");
     const statisticsFile = join(folder, "statistics.json");
     await Deno.writeTextFile(file, topology);
@@ -76,7 +76,7 @@ export class Labswitch implements AsyncDisposable {
     ], outputTo);
     const console = new ConsoleProcess(program, args, {
       env: { ...env, [STATISTICS_VARIABLE]: statisticsFile },
-      ...(core !== undefined && { core }),
+      ...more,
     });
     // What is wrong with a bad file is the program's to say.
     const lab = new Labswitch(() => parseTopology(topology, file), console, statisticsFile);
@@ -107,7 +107,7 @@ export class Labswitch implements AsyncDisposable {
     return this.#topology ??= this.#readTopology();
   }
 
-  /** Everything it printed. */
+  /** What it printed: everything, or the last of it. */
   get output(): string {
     return this.#console.output;
   }

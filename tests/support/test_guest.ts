@@ -110,7 +110,13 @@ export class TestGuest implements AsyncDisposable {
 
   /** Waits for the next frame. */
   async receive(): Promise<Uint8Array> {
-    const used = await eventually("a frame", () => this.#receive.take());
+    return await eventually("a frame", () => this.receiveNow());
+  }
+
+  /** Takes the next frame, or null when there is none. */
+  receiveNow(): Uint8Array | null {
+    const used = this.#receive.take();
+    if (used === null) return null;
     const at = BUFFERS + used.token * BUFFER_BYTES;
     const frame = this.#data.slice(at + HEADER_BYTES, at + used.length);
     this.#post(used.token);
