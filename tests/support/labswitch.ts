@@ -38,6 +38,8 @@ export interface LabswitchOptions
   readonly through?: readonly string[];
   /** Variables added to the inherited environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Flags of V8, such as when garbage is collected; the usual ones unless given. */
+  readonly v8Flags?: readonly string[];
 }
 
 /** A running switch. Disposing stops it. */
@@ -63,14 +65,24 @@ export class Labswitch implements AsyncDisposable {
    * @throws {Error} When it does not become ready; the message holds what it printed.
    */
   static async start(options: LabswitchOptions): Promise<Labswitch> {
-    const { folder, topology, isSupervised = false, outputTo, through = [], env, ...more } =
-      options;
+    const {
+      folder,
+      topology,
+      isSupervised = false,
+      outputTo,
+      through = [],
+      env,
+      v8Flags = [],
+      ...more
+    } = options;
     const file = join(folder, "topology.yaml");
     const statisticsFile = join(folder, "statistics.json");
     await Deno.writeTextFile(file, topology);
     const [program, args] = redirected([
       ...through,
-      ...[Deno.execPath(), "run", "--allow-all", PROGRAM, "run"],
+      ...[Deno.execPath(), "run", "--allow-all"],
+      ...v8Flags.length === 0 ? [] : [`--v8-flags=${v8Flags.join(",")}`],
+      ...[PROGRAM, "run"],
       ...isSupervised ? ["--supervise"] : [],
       file,
     ], outputTo);

@@ -46,6 +46,11 @@ export class RawClient implements Disposable {
     return new RawClient(await eventually(`a connection to ${path}`, () => tryConnect(path)));
   }
 
+  /** Talks over a connection that the switch has made; the socket is this object's from now on. */
+  static adopt(socket: Fd): RawClient {
+    return new RawClient(socket);
+  }
+
   /** Sends bytes as they are. */
   async send(data: Uint8Array, fds: readonly Fd[] = []): Promise<void> {
     for (let rest = data, passed = fds; rest.length > 0;) {
