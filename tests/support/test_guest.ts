@@ -108,13 +108,8 @@ export class TestGuest implements AsyncDisposable {
     this.#kick.signal();
   }
 
-  /** Waits for the next frame. */
-  async receive(): Promise<Uint8Array> {
-    return await eventually("a frame", () => this.receiveNow());
-  }
-
-  /** Takes the next frame, or null when there is none. */
-  receiveNow(): Uint8Array | null {
+  /** Takes the next frame; null when there is none. */
+  tryReceive(): Uint8Array | null {
     const used = this.#receive.take();
     if (used === null) return null;
     const at = BUFFERS + used.token * BUFFER_BYTES;
@@ -122,6 +117,16 @@ export class TestGuest implements AsyncDisposable {
     this.#post(used.token);
     this.#receive.publish();
     return frame;
+  }
+
+  /** Waits for the next frame. */
+  async receive(): Promise<Uint8Array> {
+    return await eventually("a frame", () => this.tryReceive());
+  }
+
+  /** Waits until the switch hangs up. */
+  async end(): Promise<void> {
+    await this.#client.end();
   }
 
   /** Hangs up and closes every descriptor without a word, as the kernel does for a killed process. */

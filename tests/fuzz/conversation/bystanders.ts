@@ -151,7 +151,7 @@ export class Bystanders implements AsyncDisposable {
 
 function take(guest: TestGuest): Uint8Array | null {
   try {
-    return guest.receiveNow();
+    return guest.tryReceive();
   } catch (error) {
     if (error instanceof UsedRingError) throw new Finding(`a bystander's ring: ${error.message}`);
     throw error;
