@@ -23,6 +23,11 @@ import { eventually, nextTurn } from "./eventually.ts";
 /** The switch empties a socket in fewer turns than these, unless it has stopped reading. */
 const REFUSALS_OF_A_FULL_SOCKET = 100;
 
+const FEW_PROTOCOL_FEATURES = featureSet(
+  VHOST_USER_PROTOCOL_F_MQ,
+  VHOST_USER_PROTOCOL_F_REPLY_ACK,
+);
+
 /** How a message is sent. */
 export interface SendOptions {
   /** Flags of the header without the version. */
@@ -82,11 +87,16 @@ export class RawClient implements Disposable {
     return await this.number(request);
   }
 
-  /** Negotiates the protocol features REPLY_ACK and MQ. */
-  async negotiate(): Promise<this> {
-    const features = featureSet(VHOST_USER_PROTOCOL_F_MQ, VHOST_USER_PROTOCOL_F_REPLY_ACK);
+  /** Negotiates protocol features: REPLY_ACK and MQ unless told otherwise. */
+  async negotiate(features: bigint = FEW_PROTOCOL_FEATURES): Promise<this> {
     await this.say(Request.SET_PROTOCOL_FEATURES, u64(features));
     return this;
+  }
+
+  /** Negotiates every protocol feature that is offered. */
+  async negotiateAll(): Promise<this> {
+    await this.say(Request.GET_PROTOCOL_FEATURES, NOTHING);
+    return await this.negotiate(await this.number(Request.GET_PROTOCOL_FEATURES));
   }
 
   /** Asks for the features, which every back-end that is alive answers at any time. */

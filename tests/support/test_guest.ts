@@ -8,13 +8,20 @@ import { EventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { createGuestMemory, createMemfd, mapShared, memoryAddress } from "../../ffi/memory.ts";
 import { DriverVirtqueue } from "../../src/virtio/driver_virtqueue.ts";
-import { featureSet, HEADER_BYTES, VIRTIO_F_VERSION_1 } from "../../src/virtio/features.ts";
+import {
+  featureSet,
+  HEADER_BYTES,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+  VIRTIO_F_VERSION_1,
+} from "../../src/virtio/features.ts";
 import { placeRing, type RingPlaces } from "../../src/virtio/layouts.ts";
 import type { MemoryRegion } from "../../src/vhost_user/backend.ts";
 import { type Conversation, Frontend, type FrontendRing } from "../../src/vhost_user/frontend.ts";
 import type { Message } from "../../src/vhost_user/message.ts";
+import { Request } from "../../src/vhost_user/numbers.ts";
 import { eventually } from "./eventually.ts";
 import { RawClient } from "./raw_client.ts";
+import { type RegionDraft, ringAddress, ringState, u64 } from "./vhost_messages.ts";
 
 const RING_SIZE = 16;
 const MEMORY_BYTES = 65536;
@@ -23,6 +30,25 @@ const ADDRESS = 0x4000_0000;
 const RINGS = [placeRing(0, RING_SIZE), placeRing(4096, RING_SIZE)] as const;
 const BUFFERS = 8192;
 const BUFFER_BYTES = 1536;
+/** The slot of the only buffer to send from, behind those to receive into. */
+const SEND_SLOT = RING_SIZE;
+
+/** The memory of every such guest, as a message names it. */
+export const GUEST_REGION: RegionDraft = {
+  guest: BigInt(ADDRESS),
+  size: BigInt(MEMORY_BYTES),
+  user: BigInt(ADDRESS),
+};
+/** Where in that memory the available index of the transmit queue is (VIRTIO 1.2, 2.7.6). */
+export const SEND_INDEX_AT: number = RINGS[1].avail + 2;
+/** Where in it the frame to send is, with its header: the start of a page with nothing else in it. */
+export const SEND_BUFFER_AT: number = BUFFERS + SEND_SLOT * BUFFER_BYTES;
+
+/** What a guest may bring besides its memory. */
+export interface TestGuestOptions {
+  /** Virtio features; VERSION_1 alone unless told otherwise. */
+  readonly features?: bigint;
+}
 
 /**
  * Holds a conversation to its end, letting other handlers of this thread run meanwhile.
@@ -46,8 +72,12 @@ export async function converseAsync<T>(
 
 /** A guest that is attached to a port. */
 export class TestGuest implements AsyncDisposable {
-  readonly #client: RawClient;
+  /** Its front-end's connection, to say more with. */
+  readonly client: RawClient;
+  /** The file that holds its memory. */
+  readonly file: Fd;
   readonly #frontend = new Frontend();
+  readonly #features: bigint;
   readonly #resources: DisposableStack;
   readonly #data: Uint8Array;
   readonly #kick: EventFd;
@@ -57,13 +87,17 @@ export class TestGuest implements AsyncDisposable {
 
   private constructor(
     client: RawClient,
-    memory: ArrayBufferLike,
+    file: Fd,
     stack: DisposableStack,
     call: Fd | null,
+    { features = featureSet(VIRTIO_F_VERSION_1) }: TestGuestOptions,
   ) {
-    this.#client = client;
+    this.client = client;
+    this.file = file;
     this.#call = call;
     this.#resources = stack;
+    this.#features = features;
+    const memory = mapped(file);
     this.#data = new Uint8Array(memory);
     this.#kick = stack.use(EventFd.create());
     this.#receive = queue(memory, RINGS[0]);
@@ -77,15 +111,17 @@ export class TestGuest implements AsyncDisposable {
    *
    * @param path The port's socket.
    * @param call Signalled by the switch for every burst; stays the caller's. None unless given.
+   * @param options What it brings besides its memory.
    */
-  static async attach(path: string, call: Fd | null = null): Promise<TestGuest> {
+  static async attach(
+    path: string,
+    call: Fd | null = null,
+    options: TestGuestOptions = {},
+  ): Promise<TestGuest> {
     using stack = new DisposableStack();
     const client = stack.use(await RawClient.connect(path));
-    using file = createMemfd("labswitch-test-guest", MEMORY_BYTES);
-    const memory = createGuestMemory(1, 1);
-    // SAFETY: the range is exactly the memory that was made in the line above.
-    mapShared(memoryAddress(memory), BigInt(MEMORY_BYTES), file, 0n);
-    const guest = new TestGuest(client, memory.buffer, stack.move(), call);
+    const file = stack.use(createMemfd("labswitch-test-guest", MEMORY_BYTES));
+    const guest = new TestGuest(client, file, stack.move(), call, options);
     try {
       await guest.#attach(file);
       return guest;
@@ -95,17 +131,54 @@ export class TestGuest implements AsyncDisposable {
     }
   }
 
-  /** Sends a frame of at most 1,524 bytes. */
+  /** Its memory. */
+  get memory(): DataView {
+    return new DataView(this.#data.buffer);
+  }
+
+  /** Sends a frame of at most 1,524 bytes; the one before must have been taken. */
   send(frame: Uint8Array): void {
+    this.write(frame);
+    this.publish(HEADER_BYTES + frame.length);
+  }
+
+  /** Writes a frame where {@linkcode publish} sends it from. */
+  write(frame: Uint8Array): void {
+    this.#data.fill(0, SEND_BUFFER_AT, SEND_BUFFER_AT + HEADER_BYTES);
+    this.#data.set(frame, SEND_BUFFER_AT + HEADER_BYTES);
+  }
+
+  /** Sends so many bytes, header included, of whatever stands in the buffer. */
+  publish(length: number): void {
     while (this.#transmit.take() !== null);
-    const slot = RING_SIZE;
-    const at = BUFFERS + slot * BUFFER_BYTES;
-    this.#data.fill(0, at, at + HEADER_BYTES);
-    this.#data.set(frame, at + HEADER_BYTES);
-    const length = HEADER_BYTES + frame.length;
-    this.#transmit.add([{ address: ADDRESS + at, length, isWritable: false }], slot);
+    const address = ADDRESS + SEND_BUFFER_AT;
+    this.#transmit.add([{ address, length, isWritable: false }], SEND_SLOT);
     this.#transmit.publish();
     this.#kick.signal();
+  }
+
+  /** Kicks the switch, whether there is something to send or not. */
+  kick(): void {
+    this.#kick.signal();
+  }
+
+  /** Says once more what the switch must know to run both rings, where the driver stands. */
+  async restart(): Promise<void> {
+    const features = this.#features | featureSet(VHOST_USER_F_PROTOCOL_FEATURES);
+    await this.#ask(Request.SET_FEATURES, u64(features));
+    for (const [index, { desc, avail, used }] of RINGS.entries()) {
+      const [at, call] = [BigInt(ADDRESS), this.#call === null ? [] : [this.#call]];
+      const places = {
+        desc: at + BigInt(desc),
+        avail: at + BigInt(avail),
+        used: at + BigInt(used),
+      };
+      await this.#ask(Request.SET_VRING_NUM, ringState(index, RING_SIZE));
+      await this.#ask(Request.SET_VRING_ADDR, ringAddress(index, places));
+      await this.#ask(Request.SET_VRING_CALL, u64(call.length === 0 ? 0x100 | index : index), call);
+      await this.#ask(Request.SET_VRING_KICK, u64(index), [this.#kick.fd]);
+      await this.#ask(Request.SET_VRING_ENABLE, ringState(index, 1));
+    }
   }
 
   /** Takes the next frame; null when there is none. */
@@ -138,7 +211,7 @@ export class TestGuest implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       for (const index of RINGS.keys()) {
-        await converseAsync(this.#client, this.#frontend.stopRing(index));
+        await converseAsync(this.client, this.#frontend.stopRing(index));
       }
     } finally {
       this.#resources.dispose();
@@ -153,10 +226,14 @@ export class TestGuest implements AsyncDisposable {
       offsetBytes: 0n,
       fd: file,
     };
-    const features = featureSet(VIRTIO_F_VERSION_1);
     const rings = RINGS.map((places) => this.#ring(places));
-    const setup = { features, regions: [region], rings };
-    await converseAsync(this.#client, this.#frontend.attach(setup));
+    const setup = { features: this.#features, regions: [region], rings };
+    await converseAsync(this.client, this.#frontend.attach(setup));
+  }
+
+  async #ask(request: number, payload: Uint8Array, fds: readonly Fd[] = []): Promise<void> {
+    if (await this.client.ask(request, payload, fds) === 0n) return;
+    throw new Error(`Cannot start the rings again: request ${request} was refused`);
   }
 
   #ring({ desc, avail, used }: RingPlaces): FrontendRing {
@@ -174,6 +251,13 @@ export class TestGuest implements AsyncDisposable {
     const address = ADDRESS + BUFFERS + slot * BUFFER_BYTES;
     this.#receive.add([{ address, length: BUFFER_BYTES, isWritable: true }], slot);
   }
+}
+
+function mapped(file: Fd): ArrayBufferLike {
+  const memory = createGuestMemory(1, 1);
+  // SAFETY: the range is exactly the memory that was made in the line above.
+  mapShared(memoryAddress(memory), BigInt(MEMORY_BYTES), file, 0n);
+  return memory.buffer;
 }
 
 function queue(memory: ArrayBufferLike, places: RingPlaces): DriverVirtqueue {

@@ -5,8 +5,10 @@
  */
 import type { Fields, Layout, Value } from "../../src/layout/struct.ts";
 import {
+  LOG,
   MEMORY_REGION,
   MEMORY_TABLE_HEAD,
+  SINGLE_REGION,
   U64,
   VRING_ADDRESS,
   VRING_STATE,
@@ -72,15 +74,27 @@ export function memoryTable(
   nregions: number = regions.length,
 ): Uint8Array {
   const head = encoded(MEMORY_TABLE_HEAD, { nregions, padding: 0 });
-  const tail = regions.map(({ guest = 0n, size, user = 0n, offset = 0n }) =>
-    encoded(MEMORY_REGION, {
-      guest_phys_addr: guest,
-      memory_size: size,
-      userspace_addr: user,
-      mmap_offset: offset,
-    })
-  );
+  const tail = regions.map((region) => encoded(MEMORY_REGION, fieldsOf(region)));
   return Uint8Array.from([head, ...tail].flatMap((part) => [...part]));
+}
+
+/** One region in a message of its own. */
+export function memorySlot(region: RegionDraft): Uint8Array {
+  return encoded(SINGLE_REGION, { padding: 0n, ...fieldsOf(region) });
+}
+
+/** A log of dirty pages. */
+export function dirtyLog(sizeBytes: bigint, offsetBytes = 0n): Uint8Array {
+  return encoded(LOG, { mmap_size: sizeBytes, mmap_offset: offsetBytes });
+}
+
+function fieldsOf({ guest = 0n, size, user = 0n, offset = 0n }: RegionDraft) {
+  return {
+    guest_phys_addr: guest,
+    memory_size: size,
+    userspace_addr: user,
+    mmap_offset: offset,
+  };
 }
 
 function encoded<F extends Fields>(layout: Layout<F>, value: Value<F>): Uint8Array {
