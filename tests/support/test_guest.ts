@@ -199,7 +199,7 @@ export class TestGuest implements AsyncDisposable {
 
   /** Waits until the switch hangs up. */
   async end(): Promise<void> {
-    await this.#client.end();
+    await this.client.end();
   }
 
   /** Hangs up and closes every descriptor without a word, as the kernel does for a killed process. */
