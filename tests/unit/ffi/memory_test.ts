@@ -3,6 +3,8 @@ import { Fd } from "../../../ffi/fd.ts";
 import { libc } from "../../../ffi/libc.ts";
 import {
   addSeals,
+  allocatePages,
+  canRunOut,
   createGuestMemory,
   createMemfd,
   F_SEAL_GROW,
@@ -19,6 +21,9 @@ import {
 } from "../../../ffi/memory.ts";
 import { descriptorState, openFile } from "../../support/descriptors.ts";
 import { countDescriptors } from "../../support/leaks.ts";
+import { noPrivateTmpfs, PrivateTmpfs } from "../../support/private_tmpfs.ts";
+import { createScarce, noEmptyPool } from "../../support/scarce_pages.ts";
+import { testWith } from "../../support/test_with.ts";
 
 const PAGE = BigInt(PAGE_SIZE_BYTES);
 const WASM_PAGE_BYTES = 65536;
@@ -179,4 +184,40 @@ Deno.test("mapAnonymous replaces a mapping by zeros and leaves the file as it wa
   strictEqual(data[3], 0);
   data[3] = 2;
   strictEqual(memoryOf(fd)[3], 1);
+});
+
+Deno.test("canRunOut is false for memory files, and for what has no pages", () => {
+  using memory = createMemfd("memory-test", PAGE);
+  strictEqual(canRunOut(memory), false);
+  using status = openFile("/proc/self/status", "r");
+  strictEqual(canRunOut(status), false);
+});
+
+testWith(noPrivateTmpfs, "canRunOut is true for a tmpfs that has a size", async () => {
+  await using tmpfs = await PrivateTmpfs.mount(64);
+  using fd = tmpfs.createSparse("file", PAGE);
+  strictEqual(canRunOut(fd), true);
+});
+
+testWith(noEmptyPool, "canRunOut is true for huge pages, and allocatePages says so", async () => {
+  const { fd, sizeBytes } = createScarce();
+  try {
+    strictEqual(canRunOut(fd), true);
+    strictEqual(await allocatePages(fd, 0n, sizeBytes), false);
+  } finally {
+    fd.close();
+  }
+});
+
+Deno.test("allocatePages gives a file the pages of a part and does not change its size", async () => {
+  using fd = createMemfd("memory-test", 4n * PAGE);
+  strictEqual(await allocatePages(fd, PAGE, 2n * PAGE), true);
+  const { blocks, size } = Deno.statSync(`/proc/self/fd/${fd.number}`);
+  // In units of 512 bytes, whatever the file system's block is (man 3 stat).
+  deepStrictEqual([blocks! * 512, size], [2 * PAGE_SIZE_BYTES, 4 * PAGE_SIZE_BYTES]);
+});
+
+Deno.test("allocatePages is false for a file that cannot be written", async () => {
+  using fd = openFile("/proc/self/status", "r");
+  strictEqual(await allocatePages(fd, 0n, PAGE), false);
 });
