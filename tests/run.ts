@@ -9,6 +9,7 @@
  * @module
  */
 import { installPackages } from "./support/packages.ts";
+import { runDeno, runTests, type TestResult } from "./support/test_run.ts";
 
 /** Numbers of one step. */
 interface Tally {
@@ -43,15 +44,12 @@ const SLOW_STEPS: readonly Step[] = [
   { name: "end-to-end tests", args: ["tests/e2e"], isTestRun: true },
 ];
 
-/** A test in a file of results (JUnit's format): its attributes and what it holds. */
-const TEST_CASE = /<testcase\b([^>]*?)(\/>|>([\s\S]*?)<\/testcase>)/g;
-
 if (import.meta.main) {
   if (!isQuick) await installPackages();
   const total: Tally = { passed: 0, failed: 0, skipped: [] };
   for (const step of isQuick ? QUICK_STEPS : [...QUICK_STEPS, ...SLOW_STEPS]) {
     console.log(`\n── ${step.name} ──`);
-    const tally = step.isTestRun ? await runTests(step) : await runTool(step);
+    const tally = step.isTestRun ? await runStep(step) : await runTool(step);
     total.passed += tally.passed;
     total.failed += tally.failed;
     total.skipped.push(...tally.skipped);
@@ -70,46 +68,25 @@ function report({ passed, failed, skipped }: Tally): number {
 }
 
 async function runTool({ name, args }: Step): Promise<Tally> {
-  const { success } = await deno(args);
+  const { success } = await runDeno(args);
   if (!success) console.error(`failed: ${name}`);
   return { passed: success ? 1 : 0, failed: success ? 0 : 1, skipped: [] };
 }
 
-async function runTests({ name, args }: Step): Promise<Tally> {
-  const results = await Deno.makeTempFile({ prefix: "labswitch-test-", suffix: ".xml" });
-  try {
-    const { success } = await deno(["test", "-A", "--quiet", `--junit-path=${results}`, ...args]);
-    const tally = readResults(await Deno.readTextFile(results));
-    // A run that dies before its first test, or outside of one, has failed whatever it counted.
-    if (!success && tally.failed === 0) tally.failed = 1;
-    if (tally.passed + tally.failed + tally.skipped.length === 0) {
-      console.error(`failed: ${name} ran no test`);
-      tally.failed = 1;
-    }
-    return tally;
-  } finally {
-    await Deno.remove(results);
-  }
-}
-
-function readResults(xml: string): Tally {
-  const tally: Tally = { passed: 0, failed: 0, skipped: [] };
-  for (const [, attributes, , body] of xml.matchAll(TEST_CASE)) {
-    const name = /\bname="([^"]*)"/.exec(attributes!)?.[1] ?? "?";
-    if (body?.includes("<skipped")) tally.skipped.push(unescapeXml(name));
-    else if (body?.includes("<failure") || body?.includes("<error")) tally.failed++;
-    else tally.passed++;
+async function runStep({ name, args }: Step): Promise<Tally> {
+  const { success, results } = await runTests(args);
+  const named = (outcome: TestResult["outcome"]) =>
+    results.filter((result) => result.outcome === outcome).map((result) => result.name);
+  const tally = {
+    passed: named("passed").length,
+    failed: named("failed").length,
+    skipped: named("skipped"),
+  };
+  // A run that dies before its first test, or outside of one, has failed whatever it counted.
+  if (!success && tally.failed === 0) tally.failed = 1;
+  if (results.length === 0) {
+    console.error(`failed: ${name} ran no test`);
+    tally.failed = 1;
   }
   return tally;
-}
-
-function unescapeXml(text: string): string {
-  return text.replaceAll("&quot;", '"').replaceAll("&lt;", "<").replaceAll("&gt;", ">")
-    .replaceAll("&apos;", "'").replaceAll("&amp;", "&");
-}
-
-async function deno(args: readonly string[]): Promise<Deno.CommandStatus> {
-  const env = { NO_COLOR: "1" };
-  return await new Deno.Command(Deno.execPath(), { args: [...args], env, stdin: "null" }).spawn()
-    .status;
 }

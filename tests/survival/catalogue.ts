@@ -1,0 +1,18 @@
+/**
+ * The catalogue of bad input: every row of every group.
+ *
+ * @module
+ */
+import type { Row } from "./row.ts";
+import { BACKEND_ROWS } from "./rows/backends.ts";
+import { FRAME_ROWS } from "./rows/frames.ts";
+import { FRONTEND_ROWS } from "./rows/frontends.ts";
+import { GUEST_ROWS } from "./rows/guests.ts";
+
+/** All rows, in the order of the table. */
+export const CATALOGUE: readonly Row[] = [
+  ...GUEST_ROWS,
+  ...FRONTEND_ROWS,
+  ...BACKEND_ROWS,
+  ...FRAME_ROWS,
+];
