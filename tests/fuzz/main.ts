@@ -4,10 +4,12 @@
  * @module
  */
 import { Command } from "commander";
+import { addConversationsCommand } from "./conversation/command.ts";
 import { addRingsCommand } from "./rings_command.ts";
 
 if (import.meta.main) {
   const program = new Command("fuzz").description("Random input for the switch, for a long time.");
   addRingsCommand(program);
+  addConversationsCommand(program);
   await program.parseAsync(["deno", "fuzz", ...Deno.args]);
 }

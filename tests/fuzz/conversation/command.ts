@@ -8,7 +8,8 @@
  *
  * @module
  */
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
+import { drawSeed, parseCount } from "../options.ts";
 import type { NumberedConversation } from "./attacker.ts";
 import { Campaign, CampaignFailure, type CampaignReport } from "./campaign.ts";
 import { formatFixture } from "./fixture.ts";
@@ -118,16 +119,4 @@ async function reportFailure(error: CampaignFailure, seed: number, recall: Recal
   const fixture = { showed: failure.message.split("\n")[0]!, conversations: numbers.map(recall) };
   await Deno.writeTextFile(file, formatFixture(fixture));
   console.error(`fixture: ${file}`);
-}
-
-function parseCount(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new InvalidArgumentError("not a whole number.");
-  }
-  return value;
-}
-
-function drawSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0]!;
 }
