@@ -14,8 +14,8 @@ export interface PortTotals {
   readonly drops: Readonly<Record<string, number>>;
 }
 
-// name, state, frames and bytes received, frames and bytes transmitted, drops
-const ROW = /^ {2}(\S+) +(?:waiting|connected|up) +(\d+) +\d+ +(\d+) +\d+ {2}(.*)$/gm;
+// name, state, frames and bytes received, frames and bytes transmitted, drops; faults are left out
+const ROW = /^ {2}(\S+) +(?:waiting|connected|up) +(\d+) +\d+ +(\d+) +\d+ {2}(.+?) {2,}.*$/gm;
 const HEADING = /^ {2}PORT +STATE +RECEIVED/m;
 
 /**
