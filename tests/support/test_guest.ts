@@ -84,6 +84,8 @@ export class TestGuest implements AsyncDisposable {
   readonly #call: Fd | null;
   readonly #receive: DriverVirtqueue;
   readonly #transmit: DriverVirtqueue;
+  /** Buffers to send from; those before are for receiving. */
+  readonly #freeSlots = Array.from({ length: RING_SIZE - 1 }, (_, i) => SEND_SLOT + 1 + i);
 
   private constructor(
     client: RawClient,
@@ -136,25 +138,30 @@ export class TestGuest implements AsyncDisposable {
     return new DataView(this.#data.buffer);
   }
 
-  /** Sends a frame of at most 1,524 bytes; the one before must have been taken. */
-  send(frame: Uint8Array): void {
-    this.write(frame);
-    this.publish(HEADER_BYTES + frame.length);
-  }
-
-  /** Writes a frame where {@linkcode publish} sends it from. */
+  /** Writes a frame where {@linkcode publish} sends it from; the one before must have been taken. */
   write(frame: Uint8Array): void {
-    this.#data.fill(0, SEND_BUFFER_AT, SEND_BUFFER_AT + HEADER_BYTES);
-    this.#data.set(frame, SEND_BUFFER_AT + HEADER_BYTES);
+    this.#writeAt(SEND_BUFFER_AT, frame);
   }
 
-  /** Sends so many bytes, header included, of whatever stands in the buffer. */
+  /** Sends so many bytes, header included, of whatever stands in the buffer of {@linkcode write}. */
   publish(length: number): void {
-    while (this.#transmit.take() !== null);
-    const address = ADDRESS + SEND_BUFFER_AT;
-    this.#transmit.add([{ address, length, isWritable: false }], SEND_SLOT);
-    this.#transmit.publish();
-    this.#kick.signal();
+    this.#reclaim();
+    this.#publish(SEND_SLOT, length);
+  }
+
+  /**
+   * Sends a frame.
+   *
+   * @param frame At most 1,524 bytes.
+   * @returns Whether there was room for it.
+   */
+  send(frame: Uint8Array): boolean {
+    this.#reclaim();
+    const slot = this.#freeSlots.pop();
+    if (slot === undefined) return false;
+    this.#writeAt(BUFFERS + slot * BUFFER_BYTES, frame);
+    this.#publish(slot, HEADER_BYTES + frame.length);
+    return true;
   }
 
   /** Kicks the switch, whether there is something to send or not. */
@@ -245,6 +252,24 @@ export class TestGuest implements AsyncDisposable {
       kick: this.#kick.fd,
       call: this.#call,
     };
+  }
+
+  #reclaim(): void {
+    for (let used; (used = this.#transmit.take()) !== null;) {
+      if (used.token !== SEND_SLOT) this.#freeSlots.push(used.token);
+    }
+  }
+
+  #writeAt(at: number, frame: Uint8Array): void {
+    this.#data.fill(0, at, at + HEADER_BYTES);
+    this.#data.set(frame, at + HEADER_BYTES);
+  }
+
+  #publish(slot: number, length: number): void {
+    const address = ADDRESS + BUFFERS + slot * BUFFER_BYTES;
+    this.#transmit.add([{ address, length, isWritable: false }], slot);
+    this.#transmit.publish();
+    this.#kick.signal();
   }
 
   #post(slot: number): void {
