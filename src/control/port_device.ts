@@ -85,6 +85,7 @@ import {
 } from "../virtio/features.ts";
 import { ringParts } from "../virtio/layouts.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
+import { resumePacked } from "./packed_position.ts";
 import type { PortMemory } from "./port_memory.ts";
 import { allocateRegions, type RegionRequest } from "./region_rules.ts";
 import type { WorkerPool } from "./worker_pool.ts";
@@ -350,17 +351,19 @@ export class PortDevice implements BackendDevice {
     return hasFeature(this.#features, VIRTIO_F_RING_PACKED);
   }
 
-  // Everything is completed in order, so the used index in guest memory says best what was done;
-  // after a reconnect the base that the front-end remembers can be older. A packed ring has no such
-  // index: there the base counts, of which some front-ends fill the lower half only.
+  // Everything is completed in order, so guest memory says best what was done: by the used index of a
+  // split ring, by the marks of a packed one. After a reconnect the base that the front-end remembers
+  // can be older. It counts only where the marks are not ours; some front-ends fill its lower half only.
   #startPosition(index: number, { base, size }: RingSetup): number {
     const { state, port, memory } = this.#parts;
-    if (!this.#isPacked) {
-      return memory.read16(state.get64(ringAt(ringNumber(port, index)) + RING_USED) + 2n);
-    }
+    const at = ringAt(ringNumber(port, index));
+    if (!this.#isPacked) return memory.read16(state.get64(at + RING_USED) + 2n);
     const slot = base & 0x7fff;
-    if (slot < size) return base & 0xffff;
-    throw new RequestRefused(`the base of ring ${index} is slot ${slot} of ${size}`);
+    if (slot >= size) {
+      throw new RequestRefused(`the base of ring ${index} is slot ${slot} of ${size}`);
+    }
+    const words = memory.words(state.get64(at + RING_DESC), ringParts(size, true).desc.bytes);
+    return resumePacked({ words, size, isReceiveQueue: index % 2 === 0 }) ?? base & 0xffff;
   }
 
   // A front-end that accepts nothing has the shortest header and nothing else.

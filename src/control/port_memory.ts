@@ -204,6 +204,11 @@ export class PortMemory {
     return Atomics.load(view, 0);
   }
 
+  /** Shows a range of guest memory as 16-bit words; `address` is even and was translated. */
+  words(address: bigint, bytes: number): Uint16Array {
+    return new Uint16Array(this.memory.buffer, Number(address), bytes / 2);
+  }
+
   #mapRegion(request: RegionRequest, there: Place): void {
     this.#mapExtent(there);
     const { guestAddress, frontendAddress, sizeBytes } = request;

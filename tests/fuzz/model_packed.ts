@@ -156,7 +156,15 @@ function writeUsed(guest: ModelGuest, ring: ModelRing, { id, slots, length }: Us
   guest.view.setUint32(at + 8, length, true);
   guest.view.setUint16(at + 12, id, true);
   guest.view.setUint16(at + 14, marks | (length > 0 ? WRITE : 0), true);
+  for (let i = 1; i < slots; i++) passDescriptor(guest, ring, forward(ring, ring.nextUsed, i));
   ring.nextUsed = forward(ring, ring.nextUsed, slots);
+}
+
+// What the switch does beyond the specification: USED of every descriptor passed is the wrap counter.
+function passDescriptor(guest: ModelGuest, ring: ModelRing, position: number): void {
+  const at = ring.desc + 16 * (position % ring.size) + 14;
+  const flags = guest.view.getUint16(at, true) & ~USED;
+  guest.view.setUint16(at, flags | (position < ring.size ? USED : 0), true);
 }
 
 // 2.8.14: off, on, or when a descriptor is reached.

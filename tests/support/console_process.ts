@@ -35,6 +35,11 @@ export interface ConsoleProcessOptions {
   readonly keptOutput?: number;
   /** Told every piece of output as it arrives. */
   readonly onOutput?: (text: string) => void;
+  /**
+   * Keeps standard error out of the output: for a program that may complain in the middle of what
+   * somebody else says through it. Failures quote both.
+   */
+  readonly errorsApart?: boolean;
 }
 
 /** A running child process and everything it has printed so far. */
@@ -46,6 +51,8 @@ export class ConsoleProcess implements AsyncDisposable {
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array>;
   readonly #outputClosed: Promise<unknown>;
   #output = "";
+  /** Standard error, where it is kept apart. */
+  #errors = "";
   #ended = false;
   #changed = Promise.withResolvers<void>();
 
@@ -78,8 +85,11 @@ export class ConsoleProcess implements AsyncDisposable {
     }).spawn();
     this.#stdin = this.#child.stdin.getWriter();
     this.#outputClosed = Promise.all([
-      this.#collect(this.#child.stdout),
-      this.#collect(this.#child.stderr),
+      this.#collect(this.#child.stdout, (text) => this.#keep(text)),
+      this.#collect(this.#child.stderr, (text) => {
+        if (options.errorsApart) this.#errors += text;
+        else this.#keep(text);
+      }),
     ]).then(() => {
       this.#ended = true;
       this.#wake();
@@ -91,7 +101,7 @@ export class ConsoleProcess implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** What was printed so far, standard output and standard error as they arrived. */
+  /** What was printed so far, standard output and, unless kept apart, standard error as they arrived. */
   get output(): string {
     return this.#output;
   }
@@ -177,10 +187,13 @@ export class ConsoleProcess implements AsyncDisposable {
     await this.stop();
   }
 
-  async #collect(stream: ReadableStream<Uint8Array>): Promise<void> {
+  async #collect(
+    stream: ReadableStream<Uint8Array>,
+    append: (text: string) => void,
+  ): Promise<void> {
     const decoder = new TextDecoder();
     for await (const chunk of stream) {
-      this.#keep(decoder.decode(chunk, { stream: true }));
+      append(decoder.decode(chunk, { stream: true }));
       this.#wake();
     }
   }
@@ -201,8 +214,10 @@ export class ConsoleProcess implements AsyncDisposable {
 
   #failure(what: string, state: string): Error {
     const quoted = this.#output.slice(-QUOTED_OUTPUT_LENGTH);
+    const errors = this.#errors.slice(-QUOTED_OUTPUT_LENGTH);
     return new Error(
-      `Cannot await ${what} of ${this.#name}: ${state}; its output ends:\n${quoted}`,
+      `Cannot await ${what} of ${this.#name}: ${state}; its output ends:\n${quoted}` +
+        (errors === "" ? "" : `\nits standard error ends:\n${errors}`),
     );
   }
 }

@@ -65,6 +65,18 @@ export class Labswitch implements AsyncDisposable {
    * @throws {Error} When it does not become ready; the message holds what it printed.
    */
   static async start(options: LabswitchOptions): Promise<Labswitch> {
+    const lab = Labswitch.spawn(options);
+    try {
+      await (options.outputTo === undefined ? lab.awaitReady() : lab.awaitSockets());
+      return lab;
+    } catch (error) {
+      await lab.#console.stop();
+      throw error;
+    }
+  }
+
+  /** Starts it and does not wait; the caller stops it. */
+  static spawn(options: LabswitchOptions): Labswitch {
     const {
       folder,
       topology,
@@ -77,7 +89,7 @@ export class Labswitch implements AsyncDisposable {
     } = options;
     const file = join(folder, "topology.yaml");
     const statisticsFile = join(folder, "statistics.json");
-    await Deno.writeTextFile(file, topology);
+    Deno.writeTextFileSync(file, topology);
     const [program, args] = redirected([
       ...through,
       ...[Deno.execPath(), "run", "--allow-all"],
@@ -91,14 +103,7 @@ export class Labswitch implements AsyncDisposable {
       ...more,
     });
     // What is wrong with a bad file is the program's to say.
-    const lab = new Labswitch(() => parseTopology(topology, file), console, statisticsFile);
-    try {
-      await (outputTo === undefined ? lab.awaitReady(0) : lab.awaitSockets());
-      return lab;
-    } catch (error) {
-      await console.stop();
-      throw error;
-    }
+    return new Labswitch(() => parseTopology(topology, file), console, statisticsFile);
   }
 
   /**
@@ -142,7 +147,7 @@ export class Labswitch implements AsyncDisposable {
   }
 
   /** Waits until it is ready once more; what it printed before `from` characters does not count. */
-  async awaitReady(from: number): Promise<void> {
+  async awaitReady(from = 0): Promise<void> {
     const isReady = (output: string) => /^ready/m.test(output.slice(from));
     await this.#await("the line ready", isReady, READY_TIMEOUT_MS);
   }

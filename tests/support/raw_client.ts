@@ -42,7 +42,8 @@ export class RawClient implements Disposable {
   readonly socket: Fd;
   readonly #decoder = new MessageDecoder();
 
-  private constructor(socket: Fd) {
+  /** @param socket A connection; this object owns it from now on. */
+  constructor(socket: Fd) {
     this.socket = socket;
   }
 

@@ -60,6 +60,11 @@ export interface GeneratorOptions {
   /** Choices of the ring. */
   readonly ring?: VirtioUserRing;
   /**
+   * What it does with frames: `macswap`, unless given, sends each one back that it receives; `flowgen`
+   * throws away what it receives and sends new ones without end, so that it survives any loss.
+   */
+  readonly mode?: "macswap" | "flowgen";
+  /**
    * Bytes of one buffer including DPDK's headroom of 128. Frames above this travel as chains in both
    * directions; without it testpmd's default takes any frame of the default MTU in one buffer.
    */
@@ -132,10 +137,30 @@ export function parsePortStats(text: string): PortStats[] {
 }
 
 /**
+ * Reads the answer to `show port xstats all`.
+ *
+ * @param text The answer.
+ * @returns Frames of each queue of each port, by names like `port 0 rx 1`.
+ * @throws {SyntaxError} If there is no queue.
+ */
+export function parseQueueFrames(text: string): ReadonlyMap<string, number> {
+  const frames = new Map<string, number>();
+  const [, ...blocks] = text.split(/NIC extended statistics for port /);
+  for (const block of blocks) {
+    for (const [, side, queue, count] of block.matchAll(/^([rt]x)_q(\d+)_good_packets: (\d+)/gm)) {
+      frames.set(`port ${Number.parseInt(block, 10)} ${side} ${queue}`, Number(count));
+    }
+  }
+  if (frames.size > 0) return frames;
+  throw new SyntaxError(`Cannot read queue statistics: no queue in ${JSON.stringify(text)}`);
+}
+
+/**
  * The generator's command line.
  *
- * Each port sends what it received back with source and destination swapped, so each frame travels
- * for ever between the two ports and each address stays where the switch has learned it.
+ * Unless the mode says otherwise, each port sends what it received back with source and destination
+ * swapped, so each frame travels for ever between the two ports and each address stays where the
+ * switch has learned it.
  *
  * @param options How it is started.
  * @param filePrefix DPDK's name for this process; unique on the machine.
@@ -143,6 +168,7 @@ export function parsePortStats(text: string): PortStats[] {
  */
 export function generatorArguments(options: GeneratorOptions, filePrefix: string): string[] {
   const { sockets, listening, queues, ring, segmentSizes, bufferSizeBytes } = options;
+  const mode = options.mode ?? "macswap";
   const macs = sockets.map((_, port) => `02:00:00:00:00:0${port + 1}`);
   const vdevs = sockets.map((path, port) =>
     [
@@ -158,7 +184,7 @@ export function generatorArguments(options: GeneratorOptions, filePrefix: string
     ...environmentArguments(options, filePrefix),
     ...vdevs,
     "--",
-    ...forwardingArguments("macswap", "loop", queues),
+    ...forwardingArguments(mode, "loop", queues),
     ...macs.map((_, port) => `--eth-peer=${port},${macs[1 - port]}`),
     `--txpkts=${segmentSizes.join(",")}`,
     ...(bufferSizeBytes === undefined ? [] : [
@@ -307,6 +333,16 @@ export class Testpmd implements AsyncDisposable {
    */
   async portStats(): Promise<PortStats[]> {
     return parsePortStats(await this.command("show port stats all"));
+  }
+
+  /**
+   * Reads how many frames each queue has received or sent.
+   *
+   * @returns As from {@linkcode parseQueueFrames}.
+   * @throws {Error} If testpmd ends or does not answer.
+   */
+  async queueFrames(): Promise<ReadonlyMap<string, number>> {
+    return parseQueueFrames(await this.command("show port xstats all"));
   }
 
   /** Stops forwarding, closes the ports and ends testpmd; kills it if that hangs. */

@@ -99,6 +99,11 @@ function following(position: u32, size: u32): u32 {
   return (next & ~WRAP) < size ? next : (position & WRAP) ^ WRAP;
 }
 
+// The position before another in a ring of so many entries.
+function preceding(position: u32, size: u32): u32 {
+  return (position & ~WRAP) !== 0 ? position - 1 : ((position & WRAP) ^ WRAP) | (size - 1);
+}
+
 // 2.8.1: available when the driver's mark equals its wrap counter and the device's does not.
 function availableMarks(position: u32): u32 {
   return (position & WRAP) !== 0 ? DESC_F_AVAIL : DESC_F_USED;
@@ -306,7 +311,11 @@ function walkTable(
 }
 
 /**
- * Publishes used elements.
+ * Publishes used elements: those of all chains that were taken since the last time.
+ *
+ * Every descriptor passed gets our wrap counter in its USED bit, also those behind a chain's first,
+ * which tell the driver nothing. And all is written backwards, the first descriptor last. So the ring
+ * itself tells where we stand, whenever this process dies (see control/packed_position.ts).
  *
  * @param p Address of the port's record.
  * @param r Address of the ring's record.
@@ -316,29 +325,42 @@ function walkTable(
  * @returns Whether the guest must be called.
  */
 export function publishUsed(p: u32, r: u32, elements: u32, amount: u32, stride: u32): bool {
-  const old = load<u32>(r + RING_NEXT_USED);
   const size = load<u32>(r + RING_SIZE);
   const table = load<u64>(r + RING_DESC);
-  // The guest goes through the descriptors in order, so it sees nothing of them before the first is
-  // marked; that one comes last.
-  let position = advanceIn(size, old, load<u32>(elements + USED_SLOTS));
-  for (let i: u32 = 1; i < amount; i++) {
-    const element = elements + i * stride;
+  // Everything that was taken is given back: the last chain ends where the next one will begin.
+  const end = load<u32>(r + RING_NEXT_AVAIL);
+  let position = end;
+  for (let element = elements + (amount - 1) * stride; element !== elements; element -= stride) {
+    position = passRest(table, size, position, load<u32>(element + USED_SLOTS));
     const used = load<u64>(element + USED_ID);
     const length = <u32> (used >> 32);
     const at = table + (<u64> (position & ~WRAP) << DESC_SHIFT);
     guest.store64(at + 8, <u64> length | used << 32 | <u64> usedFlags(position, length) << 48);
-    position = advanceIn(size, position, load<u32>(element + USED_SLOTS));
   }
-  const first = descriptorAt(r, old);
+  position = passRest(table, size, position, load<u32>(elements + USED_SLOTS));
+  const first = table + (<u64> (position & ~WRAP) << DESC_SHIFT);
   guest.store32(first + 8, load<u32>(elements + USED_LENGTH));
   guest.store16(first + 12, load<u32>(elements + USED_ID));
-  store<u32>(r + RING_NEXT_USED, position);
-  // Release for everything written before it, and a full fence before the guest's wish to be called
-  // is read below: without it both sides can miss each other (2.8.21.3).
-  guest.storeAtomic16(first + FLAGS, usedFlags(old, load<u32>(elements + USED_LENGTH)));
-  if (isLogged(p)) logUsed(p, r, old, position);
-  return mustCall(p, r, position);
+  store<u32>(r + RING_NEXT_USED, end);
+  // The guest goes through the descriptors in order, so it sees nothing of them before this one is
+  // marked. Release for everything written before it, and a full fence before the guest's wish to be
+  // called is read below: without it both sides can miss each other (2.8.21.3).
+  guest.storeAtomic16(first + FLAGS, usedFlags(position, load<u32>(elements + USED_LENGTH)));
+  if (isLogged(p)) logUsed(p, r, position, end);
+  return mustCall(p, r, end);
+}
+
+// Marks the descriptors of a chain that ends before `end`, all but the first, whose position it
+// returns.
+function passRest(table: u64, size: u32, end: u32, slots: u32): u32 {
+  let position = preceding(end, size);
+  for (; slots > 1; slots--) {
+    const flags = table + (<u64> (position & ~WRAP) << DESC_SHIFT) + FLAGS;
+    const used = (position & WRAP) !== 0 ? DESC_F_USED : 0;
+    guest.store16(flags, (guest.load16(flags) & ~DESC_F_USED) | used);
+    position = preceding(position, size);
+  }
+  return position;
 }
 
 // Descriptors from one position up to another, which may go on at the ring's start.

@@ -93,7 +93,8 @@ export class Guest implements AsyncDisposable {
    */
   static async start(options: GuestOptions): Promise<Guest> {
     const { program, args } = await qemuCommand(options);
-    const console = new ConsoleProcess(program, args);
+    // QEMU complains when a switch goes away, perhaps while the guest is in the middle of a line.
+    const console = new ConsoleProcess(program, args, { errorsApart: true });
     const guest = new Guest(options, console, controlSocket(options));
     try {
       await guest.awaitBoot();

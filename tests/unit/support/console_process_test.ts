@@ -20,6 +20,16 @@ Deno.test("ConsoleProcess.awaitOutput rejects with the output when the program e
   strictEqual(await shell.awaitEnd(), 3);
 });
 
+Deno.test("ConsoleProcess keeps standard error apart where that is wanted, and quotes it", async () => {
+  const options = { errorsApart: true };
+  await using shell = new ConsoleProcess("sh", ["-c", "echo odd >&2; echo even"], options);
+  await rejects(
+    shell.awaitOutput("the prompt", () => undefined, TIMEOUT_MS),
+    /its output ends:\neven\n\nits standard error ends:\nodd/,
+  );
+  strictEqual(shell.output, "even\n");
+});
+
 Deno.test("ConsoleProcess.awaitOutput rejects when the time is over", async () => {
   await using cat = new ConsoleProcess("cat", []);
   await rejects(cat.awaitOutput("anything", () => undefined, 10), /nothing after 10 ms/);

@@ -4,6 +4,7 @@ import {
   generatorArguments,
   type GeneratorOptions,
   parsePortStats,
+  parseQueueFrames,
 } from "../../support/testpmd.ts";
 import type { DpdkMemory } from "../../support/hugepages.ts";
 
@@ -44,6 +45,34 @@ const generator: GeneratorOptions = {
   memory: hugePages,
   core: 1,
 };
+
+/** As printed by testpmd 22.11, shortened. */
+const TWO_QUEUES = `show port xstats all
+###### NIC extended statistics for port 0 
+rx_good_packets: 9
+rx_q0_good_packets: 4
+rx_q0_good_bytes: 256
+rx_q1_good_packets: 5
+tx_q0_good_packets: 12345678901
+###### NIC extended statistics for port 1 
+rx_q0_good_packets: 0
+`;
+
+Deno.test("parseQueueFrames reads the frames of every queue of every port", () => {
+  deepStrictEqual(
+    [...parseQueueFrames(TWO_QUEUES)],
+    [
+      ["port 0 rx 0", 4],
+      ["port 0 rx 1", 5],
+      ["port 0 tx 0", 12_345_678_901],
+      ["port 1 rx 0", 0],
+    ],
+  );
+});
+
+Deno.test("parseQueueFrames refuses an answer without queues", () => {
+  throws(() => parseQueueFrames("Invalid port"), SyntaxError);
+});
 
 Deno.test("parsePortStats reads every counter of every port", () => {
   deepStrictEqual(parsePortStats(TWO_PORTS), [
