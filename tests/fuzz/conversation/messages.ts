@@ -49,6 +49,14 @@ const BYTES_PER_LOG_BYTE = 8 * 4096;
 /** A log that is large enough for a guest whose addresses begin low. */
 const LOG_BYTES = FILE_BYTES;
 
+/** Addresses that move by it lie in no region of before. */
+const MOVED = 1n << 36n;
+/** Sizes around what a port can map, and far from it. */
+const HUGE_SIZES = [
+  ...[1n << 21n, 1n << 30n, 1n << 32n, (1n << 32n) + 4096n, (1n << 34n) - (1n << 22n)],
+  ...[(1n << 34n) - (1n << 21n), (1n << 34n) - 4096n, 1n << 34n, 1n << 40n, 1n << 50n],
+] as const;
+
 const vringState = (num: (random: Random, front: Front, ring: number) => number): Maker => {
   return (random, front, ring) => ({ payload: ringState(ring, num(random, front, ring)) });
 };
@@ -141,14 +149,27 @@ function anything({ bytes: [fewest, most], fds }: RequestRule): Maker {
   };
 }
 
+// Mostly the guest's memory; now and then a part of it, in another order, elsewhere, or a lot of it.
 function drawTable(random: Random, { regions }: Front): Content {
-  // Now and then a table without one of the regions, in another order, or in two files.
-  const some = random.chance(0.9) ? regions : random.pick([[regions[0]!], [...regions].reverse()]);
+  if (random.chance(0.01)) return drawHugeTable(random, regions);
+  const some = random.chance(0.9) ? regions : random.pick([
+    [regions[0]!],
+    [...regions].reverse(),
+    regions.map((region) => ({ ...region, size: region.size / 2n })),
+    regions.map((region) => ({ ...region, guest: region.guest ^ MOVED })),
+    regions.map((region) => ({ ...region, user: region.user ^ MOVED })),
+  ]);
   const other = random.chance(0.02) ? "second memory" : "memory";
   return {
     payload: memoryTable(some),
     fds: some.map((_, i) => i === 1 ? other : "memory"),
   };
+}
+
+function drawHugeTable(random: Random, [first]: readonly FrontRegion[]): Content {
+  const offset = random.pick([0n, 0n, 4096n, 1n << 30n]);
+  const huge = { guest: 1n << 40n, user: 1n << 41n, size: random.pick(HUGE_SIZES), offset };
+  return { payload: memoryTable([first!, huge]), fds: ["memory", "huge memory"] };
 }
 
 // "Single memory region description": 8 bytes without meaning, then the region.
