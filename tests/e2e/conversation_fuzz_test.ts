@@ -14,6 +14,7 @@ import {
   summary,
 } from "../fuzz/conversation/command.ts";
 import { readFixtures } from "../fuzz/conversation/fixture.ts";
+import { drawSeed } from "../fuzz/options.ts";
 import { ConversationMaker } from "../fuzz/conversation/generator.ts";
 import type { Recall } from "../fuzz/conversation/narrow.ts";
 
@@ -21,7 +22,9 @@ const FIXTURES = new URL("../fuzz/conversation/fixtures/", import.meta.url);
 const CONVERSATIONS = 100_000;
 /** Six in ten get so far on a machine that has time for their rings; fewer on a busy one. */
 const MIN_RUNNING = 0.4;
-/** Different refusals, ends and other lines: what the grammar reaches. */
+/** Conversations with the switch that prints every kind of event. */
+const CONVERSATIONS_READ = 10_000;
+/** Different refusals, ends and other events among them: what the grammar reaches. */
 const MIN_KINDS = 100;
 
 function recallOf(seed: number): Recall {
@@ -55,13 +58,22 @@ Deno.test("Switch survives conversations that once harmed a switch (F98)", async
 });
 
 Deno.test(`Switch survives ${CONVERSATIONS} random conversations (F98, F99, G100)`, async () => {
-  const seed = crypto.getRandomValues(new Uint32Array(1))[0]!;
+  const seed = drawSeed();
   console.log(`seed ${seed}`);
   await using campaign = await Campaign.start();
   await hold(campaign, seed, CONVERSATIONS);
   const report = campaign.report();
   console.log(summary(report));
   ok(report.running > MIN_RUNNING * CONVERSATIONS, `only ${report.running} had running rings`);
+});
+
+Deno.test("Switch ends no connection because of a fault of its own (F98)", async () => {
+  const seed = drawSeed();
+  console.log(`seed ${seed}`);
+  await using campaign = await Campaign.start({ isTalkative: true });
+  await hold(campaign, seed, CONVERSATIONS_READ);
+  const report = campaign.report();
+  console.log(summary(report));
   ok(report.kinds > MIN_KINDS, `the switch had only ${report.kinds} different things to say`);
 });
 

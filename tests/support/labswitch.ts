@@ -30,6 +30,8 @@ export interface LabswitchOptions
   readonly folder: string;
   /** The topology file's text; relative sockets lie in `folder`. */
   readonly topology: string;
+  /** The program that understands `run FILE`; the command itself unless given. */
+  readonly program?: string;
   /** Whether it runs under a supervisor; then the process started here is that one. */
   readonly isSupervised?: boolean;
   /** A file, FIFO or device that gets its output; this process reads it unless there is one. */
@@ -80,6 +82,7 @@ export class Labswitch implements AsyncDisposable {
     const {
       folder,
       topology,
+      program: main = PROGRAM,
       isSupervised = false,
       outputTo,
       through = [],
@@ -94,7 +97,7 @@ export class Labswitch implements AsyncDisposable {
       ...through,
       ...[Deno.execPath(), "run", "--allow-all"],
       ...v8Flags.length === 0 ? [] : [`--v8-flags=${v8Flags.join(",")}`],
-      ...[PROGRAM, "run"],
+      ...[main, "run"],
       ...isSupervised ? ["--supervise"] : [],
       file,
     ], outputTo);

@@ -9,12 +9,12 @@
 import { Buffer } from "node:buffer";
 import { EventFd } from "../../../ffi/eventfd.ts";
 import type { Fd } from "../../../ffi/fd.ts";
-import { createGuestMemory, createMemfd, mapShared, memoryAddress } from "../../../ffi/memory.ts";
+import { createGuestMemory, mapShared, memoryAddress } from "../../../ffi/memory.ts";
 import { encode } from "../../../src/vhost_user/message.ts";
 import { Request } from "../../../src/vhost_user/numbers.ts";
 import { NOTHING } from "../../support/vhost_messages.ts";
 import { REGION_BYTES } from "../situation.ts";
-import { MEMORY_NAME, type OddDescriptors } from "./descriptors.ts";
+import { type MemoryKind, type OddDescriptors, openMemory } from "./descriptors.ts";
 import { Finding } from "./finding.ts";
 import { FrontEnd } from "./front_end.ts";
 import { FILE_BYTES, GUARD_BYTE, GUARDS, REGION_OFFSETS } from "./layout.ts";
@@ -34,7 +34,7 @@ import {
  */
 const ANSWER_LIMIT_MS = 30_000;
 /** A moment: for rings to be worked on, and for answers that need not come. */
-const REST_MS = 2;
+const REST_MS = 5;
 
 /** Between two tries to connect to a port that is held by an earlier connection. */
 const RETRY_MS = 100;
@@ -47,6 +47,8 @@ export interface AttackerOptions {
   readonly path: string;
   /** Odd descriptors; stay the caller's. */
   readonly odd: OddDescriptors;
+  /** Where the guest's memory is: what is on tmpfs the switch allocates before it maps it. */
+  readonly memory: MemoryKind;
 }
 
 /** A conversation with the number that it is known by. */
@@ -96,7 +98,7 @@ export class Attacker implements Disposable {
   /** @param options Its port and what it says there. */
   constructor(options: AttackerOptions) {
     this.#options = options;
-    const file = this.#stack.use(createMemfd(MEMORY_NAME, FILE_BYTES));
+    const file = this.#stack.use(openMemory(options.memory));
     const memory = createGuestMemory(1, 1);
     // SAFETY: the range is exactly the memory that was made in the line above.
     mapShared(memoryAddress(memory), BigInt(FILE_BYTES), file, 0n);

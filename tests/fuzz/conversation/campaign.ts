@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { fileURLToPath } from "node:url";
 import type { Fd } from "../../../ffi/fd.ts";
 import { POLLFD } from "../../../ffi/layouts.ts";
 import { libc } from "../../../ffi/libc.ts";
@@ -20,6 +21,8 @@ import { QUEUE_PAIRS } from "./plan.ts";
 
 /** Ports that are attacked side by side: enough to keep the switch's main thread busy. */
 const ATTACKED_PORTS = 12;
+/** One attacker of so many has its guest's memory in a file on tmpfs. */
+const PORTS_PER_TMPFS = 4;
 /** Characters of the switch's output that are kept. */
 const KEPT_OUTPUT = 20_000;
 /** Of these, what the report of a finding quotes. */
@@ -41,6 +44,7 @@ const WAIT_MS = 1;
 const MS_PER_TURN = 10;
 /** Conversations that are reported with a finding, besides those in flight. */
 const RECENT = 200;
+const TALKATIVE_SWITCH = fileURLToPath(new URL("talkative_switch.ts", import.meta.url));
 // poll.h
 const POLLIN = 1;
 
@@ -62,11 +66,7 @@ export interface CampaignReport {
   readonly witnessed: number;
   /** Lines that the switch printed. */
   readonly lines: number;
-  /** Connections that it reported. */
-  readonly connections: number;
-  /** The most lines between two connections of one port. */
-  readonly mostLines: number;
-  /** Different things that it had to say, numbers apart. */
+  /** Different things that they say, numbers apart. */
   readonly kinds: number;
   /** Bytes that its memory has grown by since the warm-up. */
   readonly grownBytes: number;
@@ -87,6 +87,14 @@ export class CampaignFailure extends Error {
     super(`${cause.message}\nThe switch's output ends:\n${output}`, { cause });
     this.suspects = suspects;
   }
+}
+
+/** How a campaign is set up. */
+export interface CampaignOptions {
+  /** Ports that are attacked side by side. */
+  readonly ports?: number;
+  /** Whether the switch prints every kind of event; the usual command is used otherwise. */
+  readonly isTalkative?: boolean;
 }
 
 /** What the switch holds. */
@@ -121,12 +129,9 @@ export class Campaign implements AsyncDisposable {
     this.#descriptors = countDescriptors(parts.lab.pid);
   }
 
-  /**
-   * Starts a switch and attaches the bystanders.
-   *
-   * @param ports How many ports are attacked side by side.
-   */
-  static async start(ports: number = ATTACKED_PORTS): Promise<Campaign> {
+  /** Starts a switch and attaches the bystanders. */
+  static async start(options: CampaignOptions = {}): Promise<Campaign> {
+    const { ports = ATTACKED_PORTS, isTalkative = false } = options;
     await using stack = new AsyncDisposableStack();
     const folder = await Deno.makeTempDir({ prefix: "labswitch-fuzz-" });
     stack.defer(() => Deno.remove(folder, { recursive: true }));
@@ -136,6 +141,7 @@ export class Campaign implements AsyncDisposable {
       await Labswitch.start({
         ...{ folder, topology: topology(names), keptOutput: KEPT_OUTPUT },
         onOutput: (text) => log.feed(text),
+        ...(isTalkative && { program: TALKATIVE_SWITCH }),
       }),
     );
     const path = (port: string): string => lab.port(port).socket;
@@ -146,7 +152,10 @@ export class Campaign implements AsyncDisposable {
       }),
     );
     const odd = stack.use(new OddDescriptors(folder));
-    const attackers = names.map((name) => stack.use(new Attacker({ path: path(name), odd })));
+    const attackers = names.map((name, i) => {
+      const memory = i % PORTS_PER_TMPFS === PORTS_PER_TMPFS - 1 ? "tmpfs" : "memfd";
+      return stack.use(new Attacker({ path: path(name), odd, memory }));
+    });
     return new Campaign({ stack: stack.move(), lab, log, attackers, bystanders });
   }
 
@@ -187,8 +196,6 @@ export class Campaign implements AsyncDisposable {
       longestPassMs: this.#bystanders.longestMs,
       witnessed: this.#bystanders.witnessed,
       lines: this.#log.lines,
-      connections: this.#log.connections,
-      mostLines: this.#log.most,
       kinds: this.#log.kinds,
       grownBytes: this.#warm === null ? 0 : resident - this.#warm.residentBytes,
     };

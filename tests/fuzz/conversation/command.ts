@@ -11,7 +11,12 @@
 import type { Command } from "commander";
 import { drawSeed, parseCount } from "../options.ts";
 import type { NumberedConversation } from "./attacker.ts";
-import { Campaign, CampaignFailure, type CampaignReport } from "./campaign.ts";
+import {
+  Campaign,
+  CampaignFailure,
+  type CampaignOptions,
+  type CampaignReport,
+} from "./campaign.ts";
 import { formatFixture } from "./fixture.ts";
 import { ConversationMaker } from "./generator.ts";
 import { narrow, type Recall } from "./narrow.ts";
@@ -24,6 +29,7 @@ interface Options {
   readonly inputs: number;
   readonly first: number;
   readonly seed: number;
+  readonly talkative?: boolean;
 }
 
 /**
@@ -37,6 +43,7 @@ export function addConversationsCommand(program: Command): void {
     .option("--inputs <count>", "how many conversations to hold", parseCount, 10_000_000)
     .option("--first <number>", "the first conversation", parseCount, 0)
     .option("--seed <number>", "32 bits; drawn when left out", parseCount, drawSeed())
+    .option("--talkative", "with a switch that prints every kind of event, each once")
     .action(async (options: Options) => Deno.exit(await holdConversations(options)));
 }
 
@@ -46,12 +53,13 @@ export function addConversationsCommand(program: Command): void {
  * @param options Which ones.
  * @returns The exit code.
  */
-export async function holdConversations({ inputs, first, seed }: Options): Promise<number> {
+export async function holdConversations(options: Options): Promise<number> {
+  const { inputs, first, seed, talkative: isTalkative = false } = options;
   console.log(`seed ${seed}`);
   const maker = new ConversationMaker();
   const recall: Recall = (number) => ({ number, conversation: maker.draw(seed, number) });
   try {
-    await using campaign = await Campaign.start();
+    await using campaign = await Campaign.start({ isTalkative });
     const start = performance.now();
     for (let done = 0; done < inputs;) {
       const count = Math.min(CONVERSATIONS_PER_CHECK, inputs - done);
@@ -63,7 +71,7 @@ export async function holdConversations({ inputs, first, seed }: Options): Promi
     return 0;
   } catch (error) {
     if (!(error instanceof CampaignFailure)) throw error;
-    await reportFailure(error, seed, recall);
+    await reportFailure(error, seed, recall, { isTalkative });
     return 1;
   }
 }
@@ -92,25 +100,29 @@ export function again(seed: number, numbers: readonly number[]): string {
 
 /** Says in one line what a campaign has seen. */
 export function summary(report: CampaignReport): string {
-  const { conversations, running, steps, lines, connections } = report;
+  const { conversations, running, steps, lines, kinds } = report;
   return [
     `${conversations} conversations`,
     `${(100 * running / conversations).toFixed(1)} % with running rings`,
     `${(steps / conversations).toFixed(1)} steps each`,
     `answers within ${report.longestAnswerMs.toFixed(0)} ms`,
     `${report.passes} frames of bystanders within ${report.longestPassMs.toFixed(0)} ms`,
-    `${(lines / connections).toFixed(1)} lines per connection, at most ${report.mostLines}`,
-    `${report.kinds} kinds of them`,
+    `${lines} lines, ${kinds} kinds of them`,
     `grown by ${(report.grownBytes / 2 ** 20).toFixed(1)} MiB`,
   ].join(", ");
 }
 
-async function reportFailure(error: CampaignFailure, seed: number, recall: Recall): Promise<void> {
+async function reportFailure(
+  error: CampaignFailure,
+  seed: number,
+  recall: Recall,
+  options: CampaignOptions,
+): Promise<void> {
   const { suspects } = error;
   console.error(`${suspects.length} conversations of seed ${seed} are suspect: ${error.message}`);
   console.error(again(seed, suspects));
   console.error("looking for the one that did it");
-  const culprits = await narrow(suspects, recall);
+  const culprits = await narrow(suspects, recall, options);
   if (culprits === null) return console.error("it does not happen again");
   const { numbers, failure } = culprits;
   console.error(`conversations ${numbers.join(", ")} of seed ${seed}: ${failure.message}`);

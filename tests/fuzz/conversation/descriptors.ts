@@ -18,6 +18,8 @@ import type { ODD_DESCRIPTORS } from "./plan.ts";
 /** The name of every memory file that an attacker opens, as /proc/PID/maps shows it. */
 export const MEMORY_NAME = "labswitch-conversation";
 
+/** Where tmpfs is (file-hierarchy(7)). */
+const TMPFS_FOLDER = "/dev/shm";
 /** Larger than anything that a port can map, and almost all of it a hole. */
 const HUGE_BYTES = 1n << 40n;
 /** What a pipe holds unless told otherwise (pipe(7)). */
@@ -34,7 +36,22 @@ const O_NONBLOCK = 0o4000;
 const FULL_COUNT = (1n << 64n) - 2n;
 const COUNT_BYTES = 8n;
 
+/** What kind of file a guest's memory is. */
+export type MemoryKind = "memfd" | "tmpfs";
+
 type OddName = typeof ODD_DESCRIPTORS[number];
+
+/** Makes a file for a guest's memory. */
+export function openMemory(kind: MemoryKind): Fd {
+  if (kind === "memfd") return createMemfd(MEMORY_NAME, FILE_BYTES);
+  const path = Deno.makeTempFileSync({ dir: TMPFS_FOLDER, prefix: MEMORY_NAME });
+  try {
+    Deno.truncateSync(path, FILE_BYTES);
+    return openFile(path, "r+");
+  } finally {
+    Deno.removeSync(path);
+  }
+}
 
 /** Opens them all; disposing closes them. */
 export class OddDescriptors implements Disposable {
@@ -87,6 +104,7 @@ export class OddDescriptors implements Disposable {
     this.#keep("small memory", memory(FILE_BYTES / 16));
     this.#keep("empty memory", memory(0));
     this.#keep("huge memory", memory(HUGE_BYTES));
+    this.#keep("tmpfs memory", openMemory("tmpfs"));
     addSeals(this.#keep("write-sealed memory", memory(FILE_BYTES)), F_SEAL_WRITE);
     using writable = memory(FILE_BYTES);
     this.#keep("read-only memory", openFile(`/proc/self/fd/${writable.number}`, "r"));

@@ -18,18 +18,18 @@ import { watch } from "./pokes.ts";
 import { type Entry, isDraft, Script } from "./script.ts";
 
 /** The share of conversations that have mistakes in their messages. */
-const MISTAKEN = 0.4;
+const MISTAKEN = 0.36;
 const MAX_MISTAKES = 3;
 /** The share that has messages in another order, twice, or not at all. */
-const DISORDERED = 0.08;
+const DISORDERED = 0.06;
 /** The share that says something before its time. */
 const PRELUDED = 0.02;
 /** The share that ends in the middle. */
-const ABRUPT = 0.1;
+const ABRUPT = 0.08;
 /** The share that ends inside its last message. */
 const UNFINISHED = 0.05;
 /** The share that sends several messages in one write. */
-const BATCHED = 0.5;
+const BATCHED = 0.6;
 /** The share that sends every message in several writes. */
 const IN_PIECES = 0.06;
 

@@ -8,24 +8,29 @@ import { Finding } from "./finding.ts";
 
 /** When, which port, what. */
 const LINE = /^\d{4}-\S+ (\S+) {2}(.*)$/;
-/** Lines between two connections of a port, at most; a conversation restarts rings now and then. */
-const MAX_LINES_PER_CONNECTION = 120;
+/** Lines that a port may write at once; more are left out, and that is a line, too. */
+const MAX_LINES_AT_ONCE = 100;
+/** Lines that a port may write in each second from then on. */
+const MAX_LINES_PER_SECOND = 3;
 /** Words of a fault of ours that passes as the reason for a disconnection. */
 const FAULT =
   /undefined|null|NaN|not a function|not iterable|Cannot (read|convert|mix|quiesce)|Invalid|offset is outside|out of (memory|bounds)|BigInt|stack size|Cannot use a descriptor|EBADF|EEXIST|ENOENT|EFAULT|EINVAL/;
 const NUMBERS = /0x[0-9a-f]+|\d+/g;
 
+/** An event without what differs from one time to the next. */
+export function kindOf(what: string): string {
+  // The features of a guest that is up are in any combination.
+  return what.startsWith("up") ? "up" : what.replaceAll(NUMBERS, "#");
+}
+
 /** Counts lines and finds those that should not be there. */
 export class LogWatch {
   readonly #ports: ReadonlySet<string>;
-  readonly #linesOf = new Map<string, number>();
   readonly #kinds = new Set<string>();
   #rest = "";
-  #isStarted = false;
+  #started: number | null = null;
   #finding: Finding | null = null;
   #lines = 0;
-  #connections = 0;
-  #most = 0;
 
   /** @param ports The names of all ports. */
   constructor(ports: readonly string[]) {
@@ -35,16 +40,6 @@ export class LogWatch {
   /** Lines since the switch was ready. */
   get lines(): number {
     return this.#lines;
-  }
-
-  /** Connections that it reported. */
-  get connections(): number {
-    return this.#connections;
-  }
-
-  /** The most lines between two connections of one port. */
-  get most(): number {
-    return this.#most;
   }
 
   /** Different things that it reported, numbers apart. */
@@ -57,19 +52,29 @@ export class LogWatch {
     const lines = (this.#rest + text).split("\n");
     this.#rest = lines.pop()!;
     for (const line of lines) {
-      if (this.#isStarted) this.#read(line);
-      else if (line.startsWith("ready")) this.#isStarted = true;
+      if (this.#started !== null) this.#read(line);
+      else if (line.startsWith("ready")) this.#started = performance.now();
     }
   }
 
   /** Stops reading: what comes now is the switch's farewell. */
   close(): void {
-    this.#isStarted = false;
+    this.#started = null;
   }
 
-  /** @throws {Finding} When a line was not as it should be. */
-  check(): void {
+  /**
+   * Judges what was read so far.
+   *
+   * @param now The time, as of `performance.now`.
+   * @throws {Finding} When a line was not as it should be, or there were too many.
+   */
+  check(now: number = performance.now()): void {
     if (this.#finding !== null) throw this.#finding;
+    const seconds = (now - (this.#started ?? now)) / 1000;
+    const most = this.#ports.size * (MAX_LINES_AT_ONCE + MAX_LINES_PER_SECOND * seconds);
+    if (this.#lines > most) {
+      throw new Finding(`the switch printed ${this.#lines} lines in ${seconds.toFixed(0)} s`);
+    }
   }
 
   #read(line: string): void {
@@ -79,20 +84,6 @@ export class LogWatch {
       this.#finding ??= new Finding(`the switch printed: ${line}`);
       return;
     }
-    this.#count(port, what!);
-  }
-
-  #count(port: string, what: string): void {
-    // The features of a guest that is up are in any combination.
-    if (!what.startsWith("up")) this.#kinds.add(what.replaceAll(NUMBERS, "#"));
-    if (what.startsWith("connected")) {
-      this.#connections++;
-      this.#linesOf.set(port, 0);
-    }
-    const lines = (this.#linesOf.get(port) ?? 0) + 1;
-    this.#linesOf.set(port, lines);
-    this.#most = Math.max(this.#most, lines);
-    if (lines <= MAX_LINES_PER_CONNECTION) return;
-    this.#finding ??= new Finding(`more than ${MAX_LINES_PER_CONNECTION} lines on one connection`);
+    this.#kinds.add(kindOf(what!));
   }
 }

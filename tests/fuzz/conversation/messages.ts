@@ -49,6 +49,8 @@ const BYTES_PER_LOG_BYTE = 8 * 4096;
 /** A log that is large enough for a guest whose addresses begin low. */
 const LOG_BYTES = FILE_BYTES;
 
+/** Other files that a region may be in. */
+const OTHER_MEMORY = ["second memory", "tmpfs memory", "unsealable memory"] as const;
 /** Addresses that move by it lie in no region of before. */
 const MOVED = 1n << 36n;
 /** Sizes around what a port can map, and far from it. */
@@ -159,7 +161,7 @@ function drawTable(random: Random, { regions }: Front): Content {
     regions.map((region) => ({ ...region, guest: region.guest ^ MOVED })),
     regions.map((region) => ({ ...region, user: region.user ^ MOVED })),
   ]);
-  const other = random.chance(0.02) ? "second memory" : "memory";
+  const other = random.chance(0.04) ? random.pick(OTHER_MEMORY) : "memory";
   return {
     payload: memoryTable(some),
     fds: some.map((_, i) => i === 1 ? other : "memory"),

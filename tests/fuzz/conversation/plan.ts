@@ -22,6 +22,7 @@ export const ODD_DESCRIPTORS = [
   "small memory",
   "empty memory",
   "huge memory",
+  "tmpfs memory",
   "file",
   "folder",
   "zero device",

@@ -28,7 +28,7 @@ export function isDraft(entry: Entry): entry is Draft {
 }
 
 /** Most things that happen between start and end. */
-const MAX_INCIDENTS = 6;
+const MAX_INCIDENTS = 5;
 /** The share of conversations that start all over on a second connection. */
 const REPETITIONS = 0.02;
 /** Every status bit up to DRIVER_OK (VIRTIO 1.2, 2.1). */
