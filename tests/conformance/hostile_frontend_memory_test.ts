@@ -43,12 +43,6 @@ async function share(
   return await client.ask(Request.SET_MEM_TABLE, memoryTable(regions), fds);
 }
 
-/** Why the last request of port `a` was refused. */
-function refusal(lab: TestLab): string {
-  const event = lab.events.findLast(({ kind }) => kind === "request-refused");
-  return event?.kind === "request-refused" ? event.reason : "nothing was refused";
-}
-
 /** The switch answers no, says why, keeps nothing, and goes on talking (R4). */
 async function expectRefusal(
   lab: TestLab,
@@ -60,7 +54,7 @@ async function expectRefusal(
   await client.probe();
   const before = countDescriptors();
   strictEqual(await share(client, regions, fds), 1n);
-  match(refusal(lab), reason);
+  match(lab.refusal(), reason);
   strictEqual(countDescriptors(), before);
   ok(await client.probe() > 0n);
 }

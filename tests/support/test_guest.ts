@@ -164,16 +164,23 @@ export class TestGuest implements AsyncDisposable {
     return true;
   }
 
+  /** Whether the switch has given every buffer back that was sent. */
+  hasSentAll(): boolean {
+    this.#reclaim();
+    return this.#freeSlots.length === RING_SIZE - 1;
+  }
+
   /** Kicks the switch, whether there is something to send or not. */
   kick(): void {
     this.#kick.signal();
   }
 
-  /** Says once more what the switch must know to run both rings, where the driver stands. */
+  /** Stops both rings and says all that the switch must know to run them again. */
   async restart(): Promise<void> {
     const features = this.#features | featureSet(VHOST_USER_F_PROTOCOL_FEATURES);
     await this.#ask(Request.SET_FEATURES, u64(features));
     for (const [index, { desc, avail, used }] of RINGS.entries()) {
+      await converseAsync(this.client, this.#frontend.stopRing(index));
       const [at, call] = [BigInt(ADDRESS), this.#call === null ? [] : [this.#call]];
       const places = {
         desc: at + BigInt(desc),

@@ -16,8 +16,15 @@ import { eventually } from "./eventually.ts";
 import { countDescriptors } from "./leaks.ts";
 import { RawClient } from "./raw_client.ts";
 import { TestGuest } from "./test_guest.ts";
+import { testWith } from "./test_with.ts";
 
 const FRAME_BYTES = 200;
+
+/** How an attack is set up. */
+export interface AttackOptions extends TestLabOptions {
+  /** Says what is missing for it, as for {@linkcode testWith}. */
+  readonly missing?: () => string | undefined;
+}
 
 /** How a lab is set up. */
 export interface TestLabOptions {
@@ -92,6 +99,12 @@ export class TestLab implements AsyncDisposable {
     return event.kind === "disconnected" ? event.reason : null;
   }
 
+  /** Why the last request of any port was refused. */
+  refusal(): string {
+    const event = this.events.findLast(({ kind }) => kind === "request-refused");
+    return event?.kind === "request-refused" ? event.reason : "nothing was refused";
+  }
+
   /** Attaches a guest to each of two ports and sends a frame in either direction. */
   async exchange(first: string, second: string): Promise<void> {
     for (const port of [first, second]) await this.idle(port);
@@ -134,9 +147,9 @@ export class TestLab implements AsyncDisposable {
 export function testAttack(
   name: string,
   attack: (lab: TestLab) => Promise<void>,
-  options: TestLabOptions = {},
+  options: AttackOptions = {},
 ): void {
-  Deno.test(name, async () => {
+  testWith(options.missing ?? (() => undefined), name, async () => {
     await using lab = await TestLab.open(options);
     const before = countDescriptors();
     await attack(lab);
