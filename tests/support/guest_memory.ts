@@ -30,7 +30,7 @@ const WASM_PAGE_BYTES = 65536;
 const FIRST_REGION = WASM_PAGE_BYTES;
 const REGION_ALIGN_BYTES = 4096;
 /** What lies where no region is. */
-const CANARY = 0xc7;
+export const CANARY = 0xc7;
 
 /** A guest's RAM. */
 export class GuestMemory {
