@@ -29,9 +29,9 @@ import { CANARY } from "../support/guest_memory.ts";
 import { type GuestSim, SwitchSim } from "../support/guest_sim.ts";
 import { build } from "../support/packets.ts";
 import { STEADY_NUMBER, SteadyReceiver, SteadySender } from "../support/steady_rings.ts";
+import { Race } from "../support/race.ts";
 import {
   prepareRacing,
-  Race,
   RACING_BUFFERS_BYTES,
   RACING_DATA_BYTES,
   RACING_KINDS,
