@@ -101,6 +101,11 @@ export class ConsoleProcess implements AsyncDisposable {
     return this.#child.pid;
   }
 
+  /** Whether the child has ended and everything that it printed is here. */
+  get hasEnded(): boolean {
+    return this.#ended;
+  }
+
   /** What was printed so far, standard output and, unless kept apart, standard error as they arrived. */
   get output(): string {
     return this.#output;

@@ -132,6 +132,11 @@ export class Labswitch implements AsyncDisposable {
     return this.#console.output;
   }
 
+  /** Its process, to be watched from outside. */
+  get process(): ConsoleProcess {
+    return this.#console;
+  }
+
   /** Its process number; that of its supervisor when there is one. */
   get pid(): number {
     return this.#console.pid;

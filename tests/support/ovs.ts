@@ -7,7 +7,7 @@
  * @module
  */
 
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { ConsoleProcess, findProgram, runToEnd } from "./console_process.ts";
 import type { DpdkMemory } from "./hugepages.ts";
 import { memoryArguments, runtimeEnvironment } from "./testpmd.ts";
@@ -43,12 +43,19 @@ const BRIDGE = "lsbench0";
 export interface OvsOptions {
   /** Folder for its database, control sockets and logs. The caller owns and removes it. */
   readonly folder: string;
-  /** vhost-user sockets, one port each. The peers listen, Open vSwitch connects. */
+  /** vhost-user sockets, one port each. */
   readonly sockets: readonly string[];
+  /**
+   * Who listens on them: the peers, unless told otherwise, or Open vSwitch. Its listening ports are
+   * deprecated but work; their sockets lie in `folder`, with names of at most 15 characters.
+   */
+  readonly listener?: "peers" | "ovs";
   /** Pages to use. */
   readonly memory: DpdkMemory;
-  /** Core of the poll thread and of everything else. */
+  /** Core of the poll thread. */
   readonly core: number;
+  /** Whether every other thread has the same core, which it has unless told otherwise. */
+  readonly isConfined?: boolean;
   /** Whether it offers segmentation to its ports (`userspace-tso-enable`), which it does not do by default. */
   readonly hasTso?: boolean;
 }
@@ -95,6 +102,11 @@ export class Ovs implements AsyncDisposable {
       await ovs[Symbol.asyncDispose]();
       throw new Error(`Cannot start Open vSwitch: ${ovs.#log()}`, { cause: error });
     }
+  }
+
+  /** The process of the switch, to be watched from outside. */
+  get process(): ConsoleProcess {
+    return this.#daemon!;
   }
 
   /**
@@ -154,10 +166,17 @@ export class Ovs implements AsyncDisposable {
     );
     for (const [index, port] of this.#ports().entries()) {
       await this.#configure(
-        ...["add-port", BRIDGE, port, "--", "set", "Interface", port, "type=dpdkvhostuserclient"],
-        `options:vhost-server-path=${this.#options.sockets[index]}`,
+        ...["add-port", BRIDGE, port, "--", "set", "Interface", port],
+        ...(this.#isListener ? ["type=dpdkvhostuser"] : [
+          "type=dpdkvhostuserclient",
+          `options:vhost-server-path=${this.#options.sockets[index]}`,
+        ]),
       );
     }
+  }
+
+  get #isListener(): boolean {
+    return this.#options.listener === "ovs";
   }
 
   /** Runs ovs-vsctl, which returns when the daemon has applied the change. */
@@ -175,8 +194,11 @@ export class Ovs implements AsyncDisposable {
     return this.#daemon?.output.slice(-QUOTED_LOG_LENGTH) ?? "its database did not start";
   }
 
+  // A listening port's socket is named as the port.
   #ports(): string[] {
-    return this.#options.sockets.map((_, index) => `port${index}`);
+    return this.#options.sockets.map((path, index) =>
+      this.#isListener ? basename(path) : `port${index}`
+    );
   }
 
   #path(name: string): string {
@@ -184,10 +206,10 @@ export class Ovs implements AsyncDisposable {
   }
 
   #processOptions() {
-    const { core, folder } = this.#options;
+    const { core, folder, isConfined = true } = this.#options;
     const names = ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"];
     const folders = Object.fromEntries(names.map((name) => [name, folder]));
-    return { core, env: { ...folders, ...runtimeEnvironment(folder) } };
+    return { ...(isConfined && { core }), env: { ...folders, ...runtimeEnvironment(folder) } };
   }
 }
 

@@ -207,8 +207,8 @@ export class TestGuest implements AsyncDisposable {
   }
 
   /** Waits for the next frame. */
-  async receive(): Promise<Uint8Array> {
-    return await eventually("a frame", () => this.tryReceive());
+  async receive(timeoutMs?: number): Promise<Uint8Array> {
+    return await eventually("a frame", () => this.tryReceive(), timeoutMs);
   }
 
   /** Waits until the switch hangs up. */
