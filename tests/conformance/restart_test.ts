@@ -20,7 +20,7 @@ for (const role of ["server", "client"] as const) {
   for (const isPacked of [false, true]) {
     const rings = isPacked ? "packed" : "split";
     const name = `Switch goes on where ${rings} rings stand that outlast it, as ${role}`;
-    Deno.test(`${name} (X30, B20, F74)`, async () => {
+    Deno.test(`${name} (X30, F74)`, async () => {
       const folder = await Deno.makeTempDir({ prefix: "labswitch-restart-" });
       try {
         // The first switch of a process opens what Deno keeps.

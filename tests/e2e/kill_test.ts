@@ -19,7 +19,7 @@ const SEED = crypto.getRandomValues(new Uint32Array(1))[0]!;
 
 testKills("labswitch loses no queue of testpmd", 60, TESTPMD_LOADS);
 testKills(
-  "labswitch loses no frame and no buffer that it has given back (B20, F74)",
+  "labswitch loses no frame and no buffer that it has given back (F74)",
   20,
   LASTING_LOADS,
 );
