@@ -46,7 +46,7 @@ const CAUSES: readonly Cause[] = [
 ];
 
 for (const cause of CAUSES) {
-  Deno.test(`Switch replaces a Worker that dies when ${cause.what}, and all ports go on`, async () => {
+  Deno.test(`Switch replaces a Worker that dies when ${cause.what}, and all ports go on (X09)`, async () => {
     await using lab = await TestLab.open({ ports: PORTS, threads: THREADS });
     const descriptors = countDescriptors();
     let mappings = 0;
@@ -90,7 +90,7 @@ async function playAround(lab: TestLab, guests: Guests, cause: Cause): Promise<v
   for (const port of PORTS) deepStrictEqual(dropped(lab, port), []);
 }
 
-Deno.test("Switch gives up a Worker that dies again and again, and can be closed", async () => {
+Deno.test("Switch gives up a Worker that dies again and again, and can be closed (X09)", async () => {
   const failed = Promise.withResolvers<Error>();
   await using lab = await TestLab.open({
     ports: PORTS,

@@ -58,7 +58,7 @@ testWith(missingForGuests, "Guests talk, reboot, die and come back on one bridge
       await vm1!.run("arping -c 3 -I eth0 10.0.0.99");
       ok(await vm3!.receivedFrames() >= before + 3);
     });
-    await t.step("A guest is reachable again after a reboot", async () => {
+    await t.step("A guest is reachable again after a reboot (X04)", async () => {
       await vm2!.reboot();
       await pingBothWays(vm1!, vm2!);
     });
@@ -68,7 +68,7 @@ testWith(missingForGuests, "Guests talk, reboot, die and come back on one bridge
       await vm2!.qmp("set_link", { name: LINK, up: true });
       await pingBothWays(vm1!, vm2!);
     });
-    await t.step("A guest that was killed is replaced on the same socket", async () => {
+    await t.step("A guest that was killed is replaced on the same socket (X01, X03)", async () => {
       await vm2!.kill();
       const successor = guests.use(await start("vm2"));
       await pingBothWays(vm1!, successor);

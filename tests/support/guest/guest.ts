@@ -54,6 +54,8 @@ export interface GuestOptions {
   readonly qemu?: Qemu;
   /** Whether memory can be plugged into it while it runs. */
   readonly hasMemorySlots?: boolean;
+  /** Devices beside the network device, as QEMU's `-device` takes them. */
+  readonly devices?: readonly string[];
   /** Processors; one unless given. */
   readonly processors?: number;
   /** Whether its memory is shared, as vhost-user needs it; true unless told otherwise. */
@@ -105,6 +107,11 @@ export class Guest implements AsyncDisposable {
     }
   }
 
+  /** QEMU's process number. */
+  get pid(): number {
+    return this.#console.pid;
+  }
+
   /** Waits for the next boot to end; then the network is configured. */
   async awaitBoot(): Promise<void> {
     await this.#console.awaitOutput("the guest's boot", (output) => {
@@ -154,9 +161,20 @@ export class Guest implements AsyncDisposable {
     return Number(await this.must("cat /sys/class/net/eth0/statistics/rx_packets"));
   }
 
+  /** Frames that its network device has sent since it was set up. */
+  async sentFrames(): Promise<number> {
+    return Number(await this.must("cat /sys/class/net/eth0/statistics/tx_packets"));
+  }
+
   /** Restarts it and waits until its network is configured. */
   async reboot(): Promise<void> {
     await this.#console.writeLine("reboot -f");
+    await this.awaitBoot();
+  }
+
+  /** Lets its kernel panic, which restarts it, and waits until its network is configured. */
+  async panic(): Promise<void> {
+    await this.#console.writeLine("echo c >/proc/sysrq-trigger");
     await this.awaitBoot();
   }
 
@@ -199,6 +217,7 @@ export async function qemuCommand(
   const args = [
     ...qemu.options,
     ...networkArguments(options, qemu.version),
+    ...(options.devices ?? []).flatMap((device) => ["-device", device]),
     ...["-smp", `${options.processors ?? 1}`],
     ...["-accel", ACCELERATOR, "-nodefaults", "-no-user-config", "-display", "none"],
     ...["-serial", options.isInteractive ? "mon:stdio" : "stdio"],

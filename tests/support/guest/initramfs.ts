@@ -14,6 +14,7 @@ const MODULES = [
   "drivers/virtio/virtio_pci_modern_dev.ko",
   "drivers/virtio/virtio_pci_legacy_dev.ko",
   "drivers/virtio/virtio_pci.ko",
+  "drivers/virtio/virtio_balloon.ko",
   "net/core/failover.ko",
   "drivers/net/net_failover.ko",
   "drivers/net/virtio_net.ko",
