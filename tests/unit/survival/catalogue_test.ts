@@ -4,11 +4,23 @@ import { GROUPS, idsIn } from "../../survival/row.ts";
 import { idsInFolders, idsInSource, QUICK_FOLDERS, SLOW_FOLDERS } from "../../survival/scan.ts";
 
 /** Rows whose tests are still to come. */
-const PENDING = new Set([
-  ...["G04", "G08", "G12", "G13", "G19", "G20", "G21", "G23", "G55", "G66", "G67", "G96", "G97"],
-  ...["G99", "F46", "F47", "F48", "F56", "F58", "F59", "F87", "F88", "F89", "F90", "F91", "F92"],
-  ...["F93", "F94", "F95", "F96", "L02", "L08", "L09", "L15", "L17"],
-]);
+const PENDING = [
+  "G12",
+  "G13",
+  "G19",
+  "G20",
+  "G21",
+  "G23",
+  "G97",
+  "G99",
+  "L02",
+  "L08",
+  "L09",
+  "L15",
+];
+/** Rows whose tests put their names together, which reading the source does not show. */
+const COMPUTED = ["G55", "G66", "G67", "F91", "F93", "F95", "F96"];
+const UNSEEN = new Set([...PENDING, ...COMPUTED]);
 /** Longer texts would not fit beside the others. */
 const MOST_CHARACTERS = 68;
 
@@ -33,7 +45,7 @@ Deno.test("CATALOGUE says of every row in a few words what it is and what is exp
 Deno.test("CATALOGUE has a test or a reason for every row, and not both", () => {
   const tested = idsInFolders([...QUICK_FOLDERS, ...SLOW_FOLDERS]);
   const wrong = CATALOGUE.filter(({ id, reason }) =>
-    tested.has(id) === (reason !== undefined) && !(PENDING.has(id) && reason === undefined)
+    tested.has(id) === (reason !== undefined) && !(UNSEEN.has(id) && reason === undefined)
   );
   deepStrictEqual(wrong.map(({ id }) => id), []);
   // An id of a row that does not exist is a slip.
