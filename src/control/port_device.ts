@@ -61,7 +61,13 @@ import {
   RING_USED,
   RINGS_PER_PORT,
 } from "../dataplane/state_layout.ts";
-import type { BackendDevice, DirtyLog, MemoryRegion, RingSetup } from "../vhost_user/device.ts";
+import type {
+  BackendDevice,
+  DirtyLog,
+  MemoryRegion,
+  RingSetup,
+  SharedPart,
+} from "../vhost_user/device.ts";
 import { RequestRefused } from "../vhost_user/errors.ts";
 import {
   hasFeature,
@@ -87,7 +93,7 @@ import { ringParts } from "../virtio/layouts.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
 import { resumePacked } from "./packed_position.ts";
 import type { PortMemory } from "./port_memory.ts";
-import { allocateRegions, type RegionRequest } from "./region_rules.ts";
+import { allocateParts, type FilePart, type RegionRequest } from "./region_rules.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
 /** A ring between its start and its stop. */
@@ -204,8 +210,8 @@ export class PortDevice implements BackendDevice {
   }
 
   /** Has pages allocated that a file may not have, on another thread. */
-  prepareMemory(regions: readonly MemoryRegion[]): Promise<void> | null {
-    return allocateRegions(regions as RegionRequest[]);
+  prepareMemory(parts: readonly SharedPart[]): Promise<void> | null {
+    return allocateParts(parts as readonly FilePart[]);
   }
 
   /** Maps a new memory table; running rings go on in the new mapping. */

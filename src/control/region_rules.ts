@@ -97,23 +97,23 @@ function forbidShrinking(fd: Fd): void {
 }
 
 /**
- * Makes sure that writing to regions cannot end this process because no page is left for them.
+ * Makes sure that writing to what is mapped cannot end this process because no page is left for it.
  *
- * @param regions What is to be mapped; the descriptors stay the caller's.
+ * @param parts What is to be mapped; the descriptors stay the caller's.
  * @returns Null when that cannot happen; else a promise, rejected with a {@linkcode RequestRefused}
  * when there are too few pages.
  */
-export function allocateRegions(regions: readonly RegionRequest[]): Promise<void> | null {
-  const scarce = regions.filter(({ fd }) => canRunOut(fd));
+export function allocateParts(parts: readonly FilePart[]): Promise<void> | null {
+  const scarce = parts.filter(({ fd }) => canRunOut(fd));
   return scarce.length === 0 ? null : allocate(scarce);
 }
 
-async function allocate(regions: readonly RegionRequest[]): Promise<void> {
-  for (const { fd, offsetBytes, sizeBytes } of regions) {
-    checkFile({ fd, offsetBytes, sizeBytes }, "memory region");
-    if (await allocatePages(fd, offsetBytes, sizeBytes)) continue;
+async function allocate(parts: readonly FilePart[]): Promise<void> {
+  for (const part of parts) {
+    checkFile(part, "shared memory");
+    if (await allocatePages(part.fd, part.offsetBytes, part.sizeBytes)) continue;
     throw new RequestRefused(
-      `there is too little memory for a region of ${sizeBytes} bytes: its file system is full`,
+      `there is too little memory for ${part.sizeBytes} bytes: their file system is full`,
     );
   }
 }

@@ -16,10 +16,10 @@ import {
   VIRTIO_F_RING_PACKED,
 } from "../virtio/features.ts";
 import { ringParts } from "../virtio/layouts.ts";
-import type { BackendDevice, BackendOffer, MemoryRegion } from "./device.ts";
+import type { BackendDevice, BackendOffer } from "./device.ts";
 import { ProtocolError, RequestRefused } from "./errors.ts";
-import { LOG, U64, VRING_ADDRESS, VRING_STATE } from "./layouts.ts";
-import { carriesMemory, singleRegion, tableRegions } from "./memory_messages.ts";
+import { U64, VRING_ADDRESS, VRING_STATE } from "./layouts.ts";
+import { dirtyLog, sharedParts, singleRegion, tableRegions } from "./memory_messages.ts";
 import { type Descriptor, encode, type Message, payload, read } from "./message.ts";
 import {
   FLAG_NEED_REPLY,
@@ -129,10 +129,11 @@ export class Backend {
   // What a front-end gives us to map may need to be allocated, which must not hold up anybody else.
   #prepare(message: Message): Promise<void> | null {
     const rule = ruleOf(message.request);
-    if (rule === null || !carriesMemory(message.request)) return null;
+    if (rule === null) return null;
     try {
       this.#check(rule, message);
-      return this.#device.prepareMemory(regionsOf(message));
+      const parts = sharedParts(message);
+      return parts.length === 0 ? null : this.#device.prepareMemory(parts);
     } catch {
       // Whatever is wrong with it is said when it is carried out.
       return null;
@@ -281,9 +282,7 @@ export class Backend {
 
   // The reply carries no verdict, so a log that cannot be used ends the connection.
   #setLog(message: Message): Uint8Array {
-    const { mmap_size, mmap_offset } = read(LOG, message);
-    const fd = message.fds[0]!;
-    this.#device.setLog({ sizeBytes: mmap_size, offsetBytes: mmap_offset, fd });
+    this.#device.setLog(dirtyLog(message));
     return payload(U64, { value: 0n });
   }
 
@@ -461,10 +460,6 @@ function newRing(): Ring {
 function isSamePlace(a: VringAddress, b: VringAddress): boolean {
   return a.desc_user_addr === b.desc_user_addr && a.avail_user_addr === b.avail_user_addr &&
     a.used_user_addr === b.used_user_addr;
-}
-
-function regionsOf(message: Message): MemoryRegion[] {
-  return message.request === Request.ADD_MEM_REG ? [singleRegion(message)] : tableRegions(message);
 }
 
 function replace(

@@ -17,22 +17,8 @@ export interface BackendOffer {
   readonly maxQueueSize: number;
 }
 
-/** A part of the guest's memory ("Memory region description"). */
-export interface MemoryRegion {
-  /** Guest-physical address of its first byte. */
-  readonly guestAddress: bigint;
-  /** Bytes. */
-  readonly sizeBytes: bigint;
-  /** The same byte as the front-end addresses it. */
-  readonly frontendAddress: bigint;
-  /** Where the region starts in its file. */
-  readonly offsetBytes: bigint;
-  /** The file. */
-  readonly fd: Descriptor;
-}
-
-/** The log of dirty pages: one bit for each 4 KiB of guest memory ("Log description"). */
-export interface DirtyLog {
+/** A part of a file that is shared with the front-end. */
+export interface SharedPart {
   /** Bytes. */
   readonly sizeBytes: bigint;
   /** Where it starts in its file. */
@@ -40,6 +26,17 @@ export interface DirtyLog {
   /** The file. */
   readonly fd: Descriptor;
 }
+
+/** A part of the guest's memory ("Memory region description"). */
+export interface MemoryRegion extends SharedPart {
+  /** Guest-physical address of its first byte. */
+  readonly guestAddress: bigint;
+  /** The same byte as the front-end addresses it. */
+  readonly frontendAddress: bigint;
+}
+
+/** The log of dirty pages: one bit for each 4 KiB of guest memory ("Log description"). */
+export type DirtyLog = SharedPart;
 
 /** What a ring needs to start. */
 export interface RingSetup {
@@ -73,11 +70,11 @@ export interface BackendDevice {
   /**
    * Makes sure that memory can be used once it is mapped.
    *
-   * @param regions What is to be mapped; the descriptors stay the caller's, and open meanwhile.
+   * @param parts What is to be mapped; the descriptors stay the caller's, and open meanwhile.
    * @returns Null when there is nothing to wait for; else a promise that is rejected with a
    * {@linkcode RequestRefused} when there is too little memory.
    */
-  prepareMemory(regions: readonly MemoryRegion[]): Promise<void> | null;
+  prepareMemory(parts: readonly SharedPart[]): Promise<void> | null;
   /** Replaces the memory table; the device owns the regions' descriptors from now on. */
   setMemoryTable(regions: MemoryRegion[]): void;
   /** Adds a region; the device owns its descriptor from now on. */

@@ -3,15 +3,36 @@
  *
  * @module
  */
-import type { MemoryRegion } from "./device.ts";
+import type { DirtyLog, MemoryRegion, SharedPart } from "./device.ts";
 import { ProtocolError, RequestRefused } from "./errors.ts";
-import { MEMORY_REGION, MEMORY_TABLE_HEAD, SINGLE_REGION } from "./layouts.ts";
+import { LOG, MEMORY_REGION, MEMORY_TABLE_HEAD, SINGLE_REGION } from "./layouts.ts";
 import { type Descriptor, type Message, read } from "./message.ts";
 import { Request } from "./numbers.ts";
 
-/** Whether a request brings memory to map. */
-export function carriesMemory(request: number): boolean {
-  return request === Request.SET_MEM_TABLE || request === Request.ADD_MEM_REG;
+/**
+ * What a message brings to map.
+ *
+ * @param message The message; its descriptors stay its own.
+ * @returns The parts of files; none for a message about something else.
+ * @throws {ProtocolError | RequestRefused} As {@linkcode tableRegions}.
+ */
+export function sharedParts(message: Message): readonly SharedPart[] {
+  switch (message.request) {
+    case Request.SET_MEM_TABLE:
+      return tableRegions(message);
+    case Request.ADD_MEM_REG:
+      return [singleRegion(message)];
+    case Request.SET_LOG_BASE:
+      return [dirtyLog(message)];
+    default:
+      return [];
+  }
+}
+
+/** Reads SET_LOG_BASE, which has one descriptor. */
+export function dirtyLog(message: Message): DirtyLog {
+  const { mmap_size, mmap_offset } = read(LOG, message);
+  return { sizeBytes: mmap_size, offsetBytes: mmap_offset, fd: message.fds[0]! };
 }
 
 /**

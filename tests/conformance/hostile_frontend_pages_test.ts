@@ -7,7 +7,13 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import type { Fd } from "../../ffi/fd.ts";
 import { libc } from "../../ffi/libc.ts";
-import { HEADER_BYTES } from "../../src/virtio/features.ts";
+import {
+  featureSet,
+  HEADER_BYTES,
+  VHOST_F_LOG_ALL,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+  VIRTIO_F_VERSION_1,
+} from "../../src/virtio/features.ts";
 import { Request } from "../../src/vhost_user/numbers.ts";
 import { eventually } from "../support/eventually.ts";
 import { BROADCAST, makeFrame, stationAddress } from "../support/frames.ts";
@@ -17,7 +23,13 @@ import type { RawClient } from "../support/raw_client.ts";
 import { createScarce, noEmptyPool } from "../support/scarce_pages.ts";
 import { GUEST_REGION, SEND_BUFFER_AT, TestGuest } from "../support/test_guest.ts";
 import { testAttack, type TestLab } from "../support/test_lab.ts";
-import { memorySlot, memoryTable, type RegionDraft } from "../support/vhost_messages.ts";
+import {
+  dirtyLog,
+  memorySlot,
+  memoryTable,
+  type RegionDraft,
+  u64,
+} from "../support/vhost_messages.ts";
 
 const PAGE = 4096n;
 const KIB = 1024;
@@ -80,7 +92,7 @@ for (const [way, request, payloadOf] of WAYS) {
       try {
         const before = countDescriptors();
         strictEqual(await client.ask(request, payloadOf({ size: sizeBytes }), [fd]), 1n);
-        match(lab.refusal(), /too little memory for a region of \d+ bytes/);
+        match(lab.refusal(), /too little memory for \d+ bytes/);
         strictEqual(countDescriptors(), before);
         ok(await client.probe() > 0n);
       } finally {
@@ -100,7 +112,7 @@ for (const [way, request, payloadOf] of WAYS) {
       const before = countDescriptors();
       const payload = payloadOf({ size: BigInt(tmpfs.sizeBytes) });
       strictEqual(await client.ask(request, payload, [fd]), 1n);
-      match(lab.refusal(), /too little memory for a region of 65536 bytes/);
+      match(lab.refusal(), /too little memory for 65536 bytes/);
       deepStrictEqual([countDescriptors(), await tmpfs.occupiedBytes("guest")], [before, 0]);
       await tmpfs.remove("other");
       strictEqual(await client.ask(request, payload, [fd]), 0n);
@@ -150,6 +162,28 @@ testAttack(
     const answer = client.ask(Request.SET_MEM_TABLE, payload, [fd]);
     await lab.exchange("b", "c");
     strictEqual(await answer, 0n);
+  },
+  { missing: noPrivateTmpfs },
+);
+
+testAttack(
+  "Switch takes no log of dirty pages on a tmpfs that is full (F48)",
+  async (lab) => {
+    await using tmpfs = await PrivateTmpfs.mount(64);
+    await tmpfs.occupy("other", tmpfs.sizeBytes);
+    using fd = tmpfs.createSparse("log", PAGE);
+    using end = new DisposableStack();
+    const guest = end.adopt(await TestGuest.attach(lab.path("a")), (one) => one.vanish());
+    const client = await guest.client.negotiateAll();
+    const features = featureSet(
+      VIRTIO_F_VERSION_1,
+      VHOST_USER_F_PROTOCOL_FEATURES,
+      VHOST_F_LOG_ALL,
+    );
+    strictEqual(await client.ask(Request.SET_FEATURES, u64(features)), 0n);
+    await client.say(Request.SET_LOG_BASE, dirtyLog(PAGE), { fds: [fd] });
+    await client.end();
+    match((await lab.endReason("a"))!, /SET_LOG_BASE: there is too little memory/);
   },
   { missing: noPrivateTmpfs },
 );

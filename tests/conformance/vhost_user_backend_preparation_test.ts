@@ -8,7 +8,7 @@ import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { ProtocolError, RequestRefused } from "../../src/vhost_user/errors.ts";
 import { FLAG_NEED_REPLY, Request } from "../../src/vhost_user/numbers.ts";
 import { BackendTrial, FakeDescriptor, numberOf } from "../support/backend_trial.ts";
-import { memorySlot, memoryTable } from "../support/vhost_messages.ts";
+import { dirtyLog, memorySlot, memoryTable } from "../support/vhost_messages.ts";
 
 const REGION = { size: 4096n };
 
@@ -16,6 +16,7 @@ const REGION = { size: 4096n };
 const MESSAGES = [
   [Request.SET_MEM_TABLE, memoryTable([REGION]), "setMemoryTable 1"],
   [Request.ADD_MEM_REG, memorySlot(REGION), "addMemoryRegion 0x0"],
+  [Request.SET_LOG_BASE, dirtyLog(4096n), "setLog 4096 at 0"],
 ] as const;
 
 /** A trial whose device needs time, and the end of that time. */
@@ -46,7 +47,9 @@ for (const [request, payload, call] of MESSAGES) {
     const fds = [new FakeDescriptor()];
     const answer = trial.sayAndWait(request, payload, { flags: FLAG_NEED_REPLY, fds });
     reject(new RequestRefused("too little memory"));
-    strictEqual(numberOf(await answer, request), 1n);
+    // The reply about a log has no room for a refusal.
+    if (request === Request.SET_LOG_BASE) await rejects(answer, ProtocolError);
+    else strictEqual(numberOf(await answer, request), 1n);
     deepStrictEqual(trial.device.calls, []);
     strictEqual(fds[0]!.closed, 1);
     strictEqual(trial.refusals.length, 1);

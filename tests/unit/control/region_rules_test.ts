@@ -2,7 +2,7 @@ import { doesNotThrow, rejects, strictEqual, throws } from "node:assert/strict";
 import { EventFd } from "../../../ffi/eventfd.ts";
 import { addSeals, createMemfd, F_SEAL_SHRINK, F_SEAL_WRITE, seals } from "../../../ffi/memory.ts";
 import {
-  allocateRegions,
+  allocateParts,
   checkFile,
   checkOverlaps,
   checkRegion,
@@ -77,68 +77,68 @@ Deno.test("checkOverlaps takes regions that touch and refuses those that share a
   }
 });
 
-Deno.test("allocateRegions has nothing to do for memory files and for what is no file at all", () => {
+Deno.test("allocateParts has nothing to do for memory files and for what is no file at all", () => {
   using file = createMemfd("rules", 2n ** 50n);
   using event = EventFd.create();
   for (const fd of [file, event.fd]) {
-    strictEqual(allocateRegions([{ fd, offsetBytes: 0n, ...name(0n, 0n) }]), null);
+    strictEqual(allocateParts([{ fd, offsetBytes: 0n, ...name(0n, 0n) }]), null);
   }
 });
 
-testWith(noPrivateTmpfs, "allocateRegions gives a tmpfs file its pages (F48)", async () => {
+testWith(noPrivateTmpfs, "allocateParts gives a tmpfs file its pages (F48)", async () => {
   await using tmpfs = await PrivateTmpfs.mount(TMPFS_KIB);
   using fd = tmpfs.createSparse("file", 8n * PAGE);
   const region = { fd, offsetBytes: 2n * PAGE, ...name(0n, 0n, 3n * PAGE) };
-  await allocateRegions([region]);
+  await allocateParts([region]);
   strictEqual(await tmpfs.occupiedBytes("file"), 3 * Number(PAGE));
   // What is there already costs nothing.
-  await allocateRegions([region]);
+  await allocateParts([region]);
   strictEqual(await tmpfs.occupiedBytes("file"), 3 * Number(PAGE));
 });
 
 testWith(
   noPrivateTmpfs,
-  "allocateRegions refuses a tmpfs file that cannot get its pages (F48)",
+  "allocateParts refuses a tmpfs file that cannot get its pages (F48)",
   async () => {
     await using tmpfs = await PrivateTmpfs.mount(TMPFS_KIB);
     using large = tmpfs.createSparse("large", 2 * tmpfs.sizeBytes);
     const region = { fd: large, offsetBytes: 0n, ...name(0n, 0n, BigInt(2 * tmpfs.sizeBytes)) };
-    await rejects(allocateRegions([region])!, {
+    await rejects(allocateParts([region])!, {
       name: "RequestRefused",
-      message: /too little memory for a region of 131072 bytes/,
+      message: /too little memory for 131072 bytes/,
     });
     strictEqual(await tmpfs.occupiedBytes("large"), 0);
     // The first of two fits.
     using small = tmpfs.createSparse("small", PAGE);
     const first = { fd: small, offsetBytes: 0n, ...name(0n, 0n) };
-    await rejects(allocateRegions([first, region])!, { name: "RequestRefused" });
-    await allocateRegions([first]);
+    await rejects(allocateParts([first, region])!, { name: "RequestRefused" });
+    await allocateParts([first]);
   },
 );
 
 testWith(
   noPrivateTmpfs,
-  "allocateRegions refuses a tmpfs file that is too short, before it gets pages (F44)",
+  "allocateParts refuses a tmpfs file that is too short, before it gets pages (F44)",
   async () => {
     await using tmpfs = await PrivateTmpfs.mount(TMPFS_KIB);
     using fd = tmpfs.createSparse("file", PAGE);
     const region = { fd, offsetBytes: 0n, ...name(0n, 0n, 2n * PAGE) };
-    await rejects(allocateRegions([region])!, /ends behind its file/);
+    await rejects(allocateParts([region])!, /ends behind its file/);
     strictEqual(await tmpfs.occupiedBytes("file"), 0);
   },
 );
 
-testWith(noEmptyPool, "allocateRegions refuses huge pages that nobody has (F47)", async () => {
+testWith(noEmptyPool, "allocateParts refuses huge pages that nobody has (F47)", async () => {
   const { fd, sizeBytes } = createScarce();
   try {
     const region = { fd, offsetBytes: 0n, ...name(0n, 0n, sizeBytes) };
-    await rejects(allocateRegions([region])!, { name: "RequestRefused" });
+    await rejects(allocateParts([region])!, { name: "RequestRefused" });
   } finally {
     fd.close();
   }
 });
 
-Deno.test("allocateRegions rejects for a plain file, whose pages are none of its business (F62)", async () => {
+Deno.test("allocateParts rejects for a plain file, whose pages are none of its business (F62)", async () => {
   using fd = openFile(new URL(import.meta.url).pathname, "r");
-  await rejects(allocateRegions([{ fd, offsetBytes: 0n, ...name(0n, 0n) }])!, /neither memfd/);
+  await rejects(allocateParts([{ fd, offsetBytes: 0n, ...name(0n, 0n) }])!, /neither memfd/);
 });
