@@ -318,15 +318,18 @@ export class Backend {
 
   #setSize({ index, num }: VringState): void {
     const ring = this.#stoppedRing(index);
-    // VIRTIO 1.2, 2.7 and 2.8: only a split ring's size must be a power of two.
-    const isPossible = num > 0 && (this.#isPacked || (num & (num - 1)) === 0);
-    if (!isPossible || num > this.#offer.maxQueueSize) {
-      const want = `want ${
-        this.#isPacked ? "1" : "a power of two"
-      } up to ${this.#offer.maxQueueSize}`;
-      throw new RequestRefused(`ring ${index} cannot have ${num} entries: ${want}`);
-    }
+    this.#checkSize(index, num);
     ring.size = num;
+  }
+
+  // VIRTIO 1.2, 2.7 and 2.8: only a split ring's size must be a power of two.
+  #checkSize(index: number, size: number): void {
+    const isPossible = size > 0 && (this.#isPacked || (size & (size - 1)) === 0);
+    if (isPossible && size <= this.#offer.maxQueueSize) return;
+    const want = `want ${
+      this.#isPacked ? "1" : "a power of two"
+    } up to ${this.#offer.maxQueueSize}`;
+    throw new RequestRefused(`ring ${index} cannot have ${size} entries: ${want}`);
   }
 
   #setAddresses(addresses: VringAddress): void {
@@ -371,6 +374,8 @@ export class Backend {
     const { index, ring, fd } = this.#eventfd(message);
     if (ring.addresses === null) throw new RequestRefused(`ring ${index} has no addresses yet`);
     if (ring.size === 0) throw new RequestRefused(`ring ${index} has no size yet`);
+    // The format may be another since the size was set.
+    this.#checkSize(index, ring.size);
     if (ring.isStarted) ring.base = this.#device.stopRing(index);
     ring.isStarted = false;
     this.#device.startRing(index, {

@@ -9,7 +9,7 @@ import {
   VHOST_USER_PROTOCOL_F_REPLY_ACK,
   VRING_F_LOG,
 } from "../../src/vhost_user/numbers.ts";
-import { featureSet } from "../../src/virtio/features.ts";
+import { featureSet, VIRTIO_F_RING_PACKED } from "../../src/virtio/features.ts";
 import { ADDRESSES, BackendTrial, FakeDescriptor, OFFER } from "../support/backend_trial.ts";
 import { ringAddress, ringState, u64 } from "../support/vhost_messages.ts";
 
@@ -67,6 +67,21 @@ Deno.test("Backend refuses ring sizes that are 0, no power of two, or too large 
   for (const size of [1, 2, 256, 1024]) {
     strictEqual(ring.ask(Request.SET_VRING_NUM, ringState(0, size)), 0n, `${size}`);
   }
+});
+
+Deno.test("Backend starts no split ring with a size that only a packed one can have (F65)", () => {
+  const features = OFFER.features | featureSet(VIRTIO_F_RING_PACKED);
+  const ring = new BackendTrial({ ...OFFER, features }).negotiate();
+  ring.say(Request.SET_FEATURES, u64(features));
+  strictEqual(ring.ask(Request.SET_VRING_NUM, ringState(0, 3)), 0n);
+  strictEqual(
+    ring.ask(Request.SET_VRING_ADDR, ringAddress(0, { ...ADDRESSES, avail: 0x2000n })),
+    0n,
+  );
+  ring.say(Request.SET_FEATURES, u64(OFFER.features));
+  strictEqual(ring.ask(Request.SET_VRING_KICK, u64(0x100)), 1n);
+  ring.say(Request.SET_FEATURES, u64(features));
+  strictEqual(ring.ask(Request.SET_VRING_KICK, u64(0x100)), 0n);
 });
 
 Deno.test("Backend takes a ring of 32768 entries when it offers that (VIRTIO 1.2, 2.7)", () => {
