@@ -106,6 +106,8 @@ export class Port {
       workers: parts.workers,
       members: parts.members,
       announce: (address) => parts.announcer.announce(parts.number, address),
+      // The same fault again is a fault of its own.
+      onSound: (index) => void this.#reportedFaults.delete(index),
       onLink: (isUp) => this.#onLink(isUp),
     });
     const events = {
@@ -202,11 +204,11 @@ export class Port {
   // A front-end may go on for ever with what is refused; nobody reads more than a few lines of that.
   #reportRefusal(request: string, reason: string): void {
     this.#parts.state.countOne(this.number, C_REFUSED_REQUESTS);
+    if (++this.#refusals > MAX_REPORTED_REFUSALS) return;
     // A front-end that adds regions one by one adds none and goes on.
     if (request === START_REQUEST && this.#parts.memory.regions.length === 0) {
       return this.#parts.onEvent({ kind: "no-memory", port: this.name });
     }
-    if (++this.#refusals > MAX_REPORTED_REFUSALS) return;
     const isLast = this.#refusals === MAX_REPORTED_REFUSALS;
     this.#parts.onEvent({
       kind: "request-refused",

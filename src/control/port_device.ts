@@ -119,6 +119,8 @@ export interface PortDeviceParts {
   readonly members: BridgeMembers;
   /** Tells every port that the station with this MAC address is here. */
   readonly announce: (address: Uint8Array) => void;
+  /** Called when nothing is wrong with a ring, or nothing any more. */
+  readonly onSound: (index: number) => void;
   /** Called when the port begins or ceases to carry frames. */
   readonly onLink: (isUp: boolean) => void;
 }
@@ -264,7 +266,7 @@ export class PortDevice implements BackendDevice {
     state.set32(at + RING_NEXT_AVAIL, start);
     state.set32(at + RING_NEXT_USED, start);
     state.set32(at + RING_SIGNALLED_VALID, 0);
-    state.set32(at + RING_FAULT, 0);
+    this.#clearFault(index);
     state.set32(at + RING_LOCK, 0);
     this.#writeFlags(index, true);
     const isTransmitQueue = index % 2 === 1;
@@ -430,12 +432,20 @@ export class PortDevice implements BackendDevice {
     const at = ringAt(ringNumber(port, index));
     try {
       this.#writeAddresses(index, setup);
-      if (state.get32(at + RING_FAULT) === FAULT_UNMAPPED) state.set32(at + RING_FAULT, 0);
+      if (state.get32(at + RING_FAULT) === FAULT_UNMAPPED) this.#clearFault(index);
     } catch (error) {
       if (!(error instanceof RequestRefused)) throw error;
+      // What is wrong with the ring already does not go away with its memory, or come back with it.
+      if (state.get32(at + RING_FAULT) !== 0) return;
       state.set32(at + RING_FAULT, FAULT_UNMAPPED);
       state.countOne(port, C_RING_FAULTS);
     }
+  }
+
+  #clearFault(index: number): void {
+    const { state, port, onSound } = this.#parts;
+    state.set32(ringAt(ringNumber(port, index)) + RING_FAULT, 0);
+    onSound(index);
   }
 
   #writeAddresses(index: number, setup: RingSetup): void {

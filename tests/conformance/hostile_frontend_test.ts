@@ -14,7 +14,7 @@ import { REQUESTS } from "../../src/vhost_user/requests.ts";
 import { eventually, nextTurn } from "../support/eventually.ts";
 import { countDescriptors } from "../support/leaks.ts";
 import { provoke, testAttack, TestLab } from "../support/test_lab.ts";
-import { NOTHING, ringState, u64 } from "../support/vhost_messages.ts";
+import { NOTHING, ringAddress, ringState, u64 } from "../support/vhost_messages.ts";
 
 const GET_FEATURES = encode(Request.GET_FEATURES, 0, NOTHING);
 /** Longer than the switch gives a message to be finished. */
@@ -225,6 +225,17 @@ testAttack("Switch reports a repeated fault in bounded numbers (F99)", async (la
   for (let i = 0; i < 1000; i++) await client.ask(Request.SET_VRING_NUM, ringState(0, 3));
   const refused = lab.events.filter(({ kind }) => kind === "request-refused").length;
   ok(refused >= 1 && refused <= 100, `${refused} events`);
+});
+
+testAttack("Switch reports rings without memory in bounded numbers (F99)", async (lab) => {
+  using client = await (await lab.connect("a")).negotiate();
+  await client.ask(Request.SET_VRING_NUM, ringState(0, 16));
+  await client.ask(Request.SET_VRING_ADDR, ringAddress(0, { desc: 0n, avail: 0n, used: 0n }));
+  for (let i = 0; i < 200; i++) {
+    strictEqual(await client.ask(Request.SET_VRING_KICK, u64(0x100)), 1n);
+  }
+  const reported = lab.events.filter(({ kind }) => kind === "no-memory").length;
+  ok(reported >= 1 && reported <= 20, `${reported} events`);
 });
 
 testAttack("Switch survives random bytes (F98)", async (lab) => {

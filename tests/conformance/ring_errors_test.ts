@@ -6,12 +6,14 @@
  */
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import { EventFd } from "../../ffi/eventfd.ts";
+import { ringAt, ringNumber } from "../../src/dataplane/state.ts";
+import { FAULT_AVAIL_INDEX, RING_FAULT } from "../../src/dataplane/state_layout.ts";
 import { Request } from "../../src/vhost_user/numbers.ts";
 import { eventually } from "../support/eventually.ts";
 import { BROADCAST, makeFrame, stationAddress } from "../support/frames.ts";
-import { SEND_INDEX_AT, TestGuest } from "../support/test_guest.ts";
+import { GUEST_REGION, SEND_INDEX_AT, TestGuest } from "../support/test_guest.ts";
 import { testAttack, type TestLab } from "../support/test_lab.ts";
-import { u64 } from "../support/vhost_messages.ts";
+import { memorySlot, u64 } from "../support/vhost_messages.ts";
 
 const RECEIVE = 0;
 const TRANSMIT = 1;
@@ -82,3 +84,35 @@ testAttack("Switch signals nothing when the error eventfd was taken away (F26)",
   await breakRing(lab, guest);
   strictEqual(error.drain(), 0n);
 });
+
+testAttack(
+  "Switch signals the error eventfd again when the ring breaks again in the same way (VHOST_USER_SET_VRING_ERR)",
+  async (lab) => {
+    using error = EventFd.create();
+    await using guest = await TestGuest.attach(lab.path("a"));
+    strictEqual(await guest.client.ask(Request.SET_VRING_ERR, u64(TRANSMIT), [error.fd]), 0n);
+    for (let round = 0; round < 3; round++) {
+      await breakRing(lab, guest);
+      strictEqual(error.drain(), 1n);
+      guest.memory.setUint16(SEND_INDEX_AT, 0, true);
+      await guest.restart();
+    }
+  },
+);
+
+testAttack(
+  "Switch keeps a broken ring quarantined when its memory goes and comes back (F60)",
+  async (lab) => {
+    await using guest = await TestGuest.attach(lab.path("a"));
+    const client = await guest.client.negotiateAll();
+    const slot = memorySlot(GUEST_REGION);
+    await breakRing(lab, guest);
+    for (let round = 0; round < 2; round++) {
+      strictEqual(await client.ask(Request.REM_MEM_REG, slot), 0n);
+      // The other ring loses its memory each time.
+      strictEqual(lab.report("a").counters.ringFaults, 2 + round);
+      strictEqual(await client.ask(Request.ADD_MEM_REG, slot, [guest.file]), 0n);
+      strictEqual(lab.state.get32(ringAt(ringNumber(0, TRANSMIT)) + RING_FAULT), FAULT_AVAIL_INDEX);
+    }
+  },
+);
