@@ -25,7 +25,7 @@ const LOOK_MS = 100;
 
 testWith(
   missingForGuests,
-  "Guests beside one that panics or stands still notice nothing",
+  "Guests beside one that panics or stands still notice nothing (X04, X05, G96)",
   async (t) => {
     const folder = await Deno.makeTempDir({ prefix: "labswitch-guest-faults-" });
     try {

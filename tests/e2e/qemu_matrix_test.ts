@@ -49,7 +49,7 @@ for (const combination of COMBINATIONS) {
     `event_idx ${event_idx}`,
     `as ${role}`,
   ];
-  testWith(missing, `labswitch joins guests: ${words.join(", ")}`, async () => {
+  testWith(missing, `labswitch joins guests: ${words.join(", ")} (X29)`, async () => {
     const folder = await Deno.makeTempDir({ prefix: "labswitch-matrix-" });
     try {
       const port = (name: string) =>

@@ -36,7 +36,7 @@ for (const { ring, inOrder, mergeable, vectorized, queues, role } of COMBINATION
     `${queues} queue${queues > 1 ? "s" : ""}`,
     `as ${role}`,
   ].filter((word) => word !== "").join(" ");
-  testWith(missing, `labswitch keeps virtio-user flowing: ${words}`, async () => {
+  testWith(missing, `labswitch keeps virtio-user flowing: ${words} (X29)`, async () => {
     using memory = reserveDpdkMemory(TESTPMD_MEMORY_MIB);
     const result = await measureLoop({
       system: role === "server" ? labswitch : labswitchClient,

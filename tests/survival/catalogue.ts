@@ -1,10 +1,11 @@
 /**
- * The catalogue of bad input: every row of every group.
+ * The catalogue of bad input and faults: every row of every group.
  *
  * @module
  */
 import type { Row } from "./row.ts";
 import { BACKEND_ROWS } from "./rows/backends.ts";
+import { FAULT_ROWS } from "./rows/faults.ts";
 import { FRAME_ROWS } from "./rows/frames.ts";
 import { FRONTEND_ROWS } from "./rows/frontends.ts";
 import { GUEST_ROWS } from "./rows/guests.ts";
@@ -15,4 +16,5 @@ export const CATALOGUE: readonly Row[] = [
   ...FRONTEND_ROWS,
   ...BACKEND_ROWS,
   ...FRAME_ROWS,
+  ...FAULT_ROWS,
 ];

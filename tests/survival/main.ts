@@ -1,5 +1,5 @@
 /**
- * `deno task survival`: runs the tests that carry ids of the catalogue of bad input and prints, row by
+ * `deno task survival`: runs the tests that carry ids of the catalogue of bad input and faults and prints, row by
  * row, what was tried and what survived.
  *
  * It exits with 0 only if every row that can be tried was tried and survived.
@@ -28,6 +28,7 @@ if (import.meta.main) {
       "F",
       "B",
       "L",
+      "X",
     ])
     .option("--json", "print JSON instead of a table, and nothing of the tests");
   Deno.exit(await run(program.parse(Deno.args, { from: "user" }).opts<Options>()));
@@ -53,7 +54,7 @@ async function run({ json, quick, only }: Options): Promise<number> {
 
 /** Tests that carry such an id, or a span of ids of which one may be meant. */
 function filterOf(only: readonly string[]): string {
-  return `/\\([^()]*\\b(?:(?:${only.join("|")})\\d*\\b|[GFBL]\\d+\\s?[–-])/`;
+  return `/\\([^()]*\\b(?:(?:${only.join("|")})\\d*\\b|[GFBLX]\\d+\\s?[–-])/`;
 }
 
 function split(text: string): string[] {

@@ -1,5 +1,5 @@
 /**
- * A row of the catalogue of bad input, and how the name of a test says which rows it acts out.
+ * A row of the catalogue of bad input and faults, and how the name of a test says which rows it acts out.
  *
  * The answers that a row may expect:
  *
@@ -17,14 +17,17 @@
  * @module
  */
 
-/** Who misbehaves: a guest (G), a front-end (F), a back-end (B), or who sends frames (L). */
-export type Group = "G" | "F" | "B" | "L";
+/**
+ * Who misbehaves: a guest (G), a front-end (F), a back-end (B), or who sends frames (L); or nobody, and
+ * something fails (X).
+ */
+export type Group = "G" | "F" | "B" | "L" | "X";
 
-/** One kind of bad input. */
+/** One kind of bad input, or a fault. */
 export interface Row {
   /** Group and number, such as `G07`. */
   readonly id: string;
-  /** The input, in a few words. */
+  /** What happens, in a few words. */
   readonly what: string;
   /** What the switch must answer. */
   readonly answer: string;
@@ -42,12 +45,13 @@ export const GROUPS: readonly {
   { letter: "F", title: "front-ends", rows: 99 },
   { letter: "B", title: "back-ends", rows: 25 },
   { letter: "L", title: "frames", rows: 24 },
+  { letter: "X", title: "faults", rows: 32 },
 ];
 
 /** What a test's name says in parentheses. */
 const PARENTHESES = /\(([^()]*)\)/g;
 /** An id, or the first and the last of several. */
-const IDS = /\b([GFBL])(\d{2,3})(?:\s?[–-]\s?\1(\d{2,3}))?(?!\d)/g;
+const IDS = /\b([GFBLX])(\d{2,3})(?:\s?[–-]\s?\1(\d{2,3}))?(?!\d)/g;
 
 /** Rows from id, what, answer and, where no test can act it out, the reason. */
 export function rowsOf(

@@ -30,7 +30,8 @@ Deno.test("CATALOGUE has every row of every group once, in order", () => {
     const want = Array.from({ length: rows }, (_, i) => letter + String(i + 1).padStart(2, "0"));
     deepStrictEqual(ids, want);
   }
-  strictEqual(CATALOGUE.length, 248);
+  // 248 kinds of bad input and 32 faults.
+  strictEqual(CATALOGUE.length, 280);
 });
 
 Deno.test("CATALOGUE says of every row in a few words what it is and what is expected", () => {
@@ -63,7 +64,7 @@ Deno.test("idsIn finds ids in parentheses, alone, beside others, and spans of th
 });
 
 Deno.test("idsIn takes nothing else for an id", () => {
-  for (const name of ["F04", "(X21)", "(F4)", "(F1234)", "(0xF04)", "(VIRTIO_F04)", "(F04", "()"]) {
+  for (const name of ["F04", "(Y21)", "(F4)", "(F1234)", "(0xF04)", "(VIRTIO_F04)", "(F04", "()"]) {
     strictEqual(idsIn(name).size, 0, name);
   }
 });
