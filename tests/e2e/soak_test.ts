@@ -9,7 +9,7 @@ import { renderVerdict } from "../soak/report.ts";
 import { soak } from "../soak/soak.ts";
 import { judge } from "../soak/verdict.ts";
 
-/** Where nobody waits for it, the run is long enough to show 0.5 KiB that is kept of each visit. */
+/** Where nobody waits for it, the run is long enough to show 1 KiB that is kept of each visit. */
 const MINUTES = process.env.CI === "true" ? 5 : 1;
 const SEED = 32;
 

@@ -43,6 +43,8 @@ const FRAMES_INTO_THE_BLUE = 16;
 const MEMORY_CHANGES = 8;
 const RESTARTS = 4;
 const JUNK_BYTES = 256;
+/** Nonsense may come at once, or when the back-end knows what was negotiated. */
+const NONSENSE_AFTER_STEPS = 7;
 
 /** Attaches, exchanges frames, stops its rings, leaves. */
 async function comeAndGo(visitor: Visitor): Promise<void> {
@@ -170,9 +172,6 @@ async function comeSecond(visitor: Visitor): Promise<void> {
   await second.end();
   await guest.exchange(1);
 }
-
-/** Nonsense may come at once, or when the back-end knows what was negotiated. */
-const NONSENSE_AFTER_STEPS = 7;
 
 type Nonsense = (random: Random, event: Fd) => [data: Uint8Array, fds: Fd[]];
 

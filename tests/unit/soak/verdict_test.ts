@@ -100,6 +100,11 @@ Deno.test("judge finds memory that grew once for ever", () => {
   requireFault(run({ residentMiB: (look) => look < 40 ? 160 : 170 }), /memory grows/);
 });
 
+Deno.test("judge forgives memory that was given back and comes again", () => {
+  const residentMiB = (look: number) => look >= 24 && look < 36 ? 150 : 160;
+  deepStrictEqual(judge(run({ residentMiB })).faults, []);
+});
+
 Deno.test("judge finds mappings and threads that become more", () => {
   requireFault(run({ mappings: (look) => 400 + 3 * look }), /mappings grow: by 7\d/);
   requireFault(run({ threads: (look) => 8 + look }), /threads grow: by 24/);
