@@ -100,6 +100,14 @@ export function fileInfo(fd: Fd): FileInformation {
   };
 }
 
+/** The same for all descriptors of a file, and for no other file while it exists. */
+export function fileIdentity(fd: Fd): string {
+  const buffer = new Uint8Array(STAT_BYTES);
+  check(libc().fstat(fd.number, buffer), "look at a file");
+  const { st_dev, st_ino } = STAT_HEAD.read(new DataView(buffer.buffer));
+  return `${st_dev}:${st_ino}`;
+}
+
 /** Whether a file can be mapped for writing; `fd` stays the caller's. */
 export function isWritable(fd: Fd): boolean {
   const flags = check(libc().fcntl(fd.number, F_GETFL, 0), "read the flags of a file");

@@ -19,6 +19,7 @@ import { OsError } from "../../ffi/errno.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import {
   createGuestMemory,
+  fileIdentity,
   fileInfo,
   fileSystem,
   mapAnonymous,
@@ -56,6 +57,8 @@ export interface MappedLog {
 interface Extent {
   readonly start: bigint;
   readonly bytes: bigint;
+  /** Which file it is, and where the wanted part starts there. */
+  readonly source: string;
 }
 
 /** Where a part of a file goes. */
@@ -83,6 +86,17 @@ export class PortMemory {
   readonly #extents = new Map<MappedRegion | MappedLog, Extent>();
   #regions: readonly MappedRegion[] = [];
   #log: MappedLog | null = null;
+  readonly #mayRepeat: boolean;
+  /** Regions that were removed and not added again, oldest first. */
+  #removed: readonly RegionName[] = [];
+
+  /**
+   * @param queuePairs Queue pairs of the port. QEMU 7.2 adds and removes each region once for each
+   * pair, so with several of them to say it again changes nothing.
+   */
+  constructor(queuePairs = 1) {
+    this.#mayRepeat = queuePairs > 1;
+  }
 
   /** The regions mapped now. */
   get regions(): readonly MappedRegion[] {
@@ -114,6 +128,7 @@ export class PortMemory {
     for (const request of requests) places.push(place(request, this.#base, [...kept, ...places]));
     this.#grow(places);
     this.#unmapRegions();
+    this.#removed = [];
     try {
       requests.forEach((request, i) => this.#mapRegion(request, places[i]!));
     } catch (error) {
@@ -129,6 +144,7 @@ export class PortMemory {
    * @throws {RequestRefused} When it breaks a rule, or the system refuses.
    */
   add(request: RegionRequest): void {
+    if (this.#isRepetition(request)) return;
     if (this.#regions.length >= MAX_MEMORY_SLOTS) {
       throw new RequestRefused(`all ${MAX_MEMORY_SLOTS} memory slots are taken`);
     }
@@ -137,6 +153,7 @@ export class PortMemory {
     const there = place(request, this.#base, [...this.#extents.values()]);
     this.#grow([there]);
     this.#mapRegion(request, there);
+    this.#removed = this.#removed.filter((one) => !isSame(one, request));
   }
 
   /**
@@ -144,14 +161,15 @@ export class PortMemory {
    *
    * @throws {RequestRefused} When there is none with these addresses and this size.
    */
-  remove({ guestAddress, frontendAddress, sizeBytes }: RegionName): void {
-    const region = this.#regions.find((one) =>
-      one.guestAddress === guestAddress && one.frontendAddress === frontendAddress &&
-      one.sizeBytes === sizeBytes
-    );
-    if (region === undefined) throw new RequestRefused("there is no such memory region");
+  remove(name: RegionName): void {
+    const region = this.#regions.find((one) => isSame(one, name));
+    if (region === undefined) {
+      if (this.#mayRepeat && this.#removed.some((one) => isSame(one, name))) return;
+      throw new RequestRefused("there is no such memory region");
+    }
     this.#clear(region);
     this.#regions = this.#regions.filter((one) => one !== region);
+    this.#removed = [...this.#removed, region].slice(-MAX_MEMORY_SLOTS);
   }
 
   /**
@@ -179,6 +197,7 @@ export class PortMemory {
   /** Replaces everything mapped by anonymous zero pages. */
   unmap(): void {
     this.#unmapRegions();
+    this.#removed = [];
     if (this.#log !== null) this.#clear(this.#log);
     this.#log = null;
   }
@@ -207,6 +226,12 @@ export class PortMemory {
   /** Shows a range of guest memory as 16-bit words; `address` is even and was translated. */
   words(address: bigint, bytes: number): Uint16Array {
     return new Uint16Array(this.memory.buffer, Number(address), bytes / 2);
+  }
+
+  // Whether this part of this file is there already, under the same addresses.
+  #isRepetition(request: RegionRequest): boolean {
+    const known = this.#mayRepeat && this.#regions.find((one) => isSame(one, request));
+    return known ? this.#extents.get(known)!.source === sourceOf(request) : false;
   }
 
   #mapRegion(request: RegionRequest, there: Place): void {
@@ -291,7 +316,17 @@ function place(part: FilePart, base: bigint, taken: readonly Extent[]): Place {
     const behind = aligned(extent.start + extent.bytes);
     if (behind > start) start = behind;
   }
-  return { start, bytes, offset, fd: part.fd, localAddress: start + lead };
+  const source = sourceOf(part);
+  return { start, bytes, offset, fd: part.fd, localAddress: start + lead, source };
+}
+
+function sourceOf({ fd, offsetBytes }: FilePart): string {
+  return `${fileIdentity(fd)}:${offsetBytes}`;
+}
+
+function isSame(a: RegionName, b: RegionName): boolean {
+  return a.guestAddress === b.guestAddress && a.frontendAddress === b.frontendAddress &&
+    a.sizeBytes === b.sizeBytes;
 }
 
 function blockBytes(fd: Fd): bigint {

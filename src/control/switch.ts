@@ -88,7 +88,7 @@ export class Switch {
   async open(): Promise<void> {
     try {
       this.#prepareBridges();
-      const memories = this.#topology.ports.map(() => new PortMemory());
+      const memories = this.#topology.ports.map(({ queues }) => new PortMemory(queues));
       const guests = memories.map(({ memory }) => memory);
       const modules = await loadDataplane();
       await this.#workers.start(this.#topology.threads, guests, modules);

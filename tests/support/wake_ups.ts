@@ -6,6 +6,7 @@
 import { threadProcessors } from "../../ffi/affinity.ts";
 import { BridgeMembers } from "../../src/control/bridge_members.ts";
 import { WorkerPool } from "../../src/control/worker_pool.ts";
+import { loadDataplane } from "../../src/dataplane/dataplane.ts";
 import { ringAt, ringNumber, State } from "../../src/dataplane/state.ts";
 import { RING_CALL_FD } from "../../src/dataplane/state_layout.ts";
 import { hasFeature, VIRTIO_F_EVENT_IDX } from "../../src/virtio/features.ts";
@@ -42,7 +43,11 @@ export async function countWakeUps(features: bigint, rounds: number): Promise<Wa
     const { callFd } = await ready as Extract<SleepingDriverReport, { kind: "ready" }>;
     state.set32(ringAt(ringNumber(0, TRANSMIT)) + RING_CALL_FD, callFd);
     const pin = processors.slice(0, 1);
-    await pool.start({ workers: 1, poll: "busy", pin }, [guest.memory.memory]);
+    await pool.start(
+      { workers: 1, poll: "busy", pin },
+      [guest.memory.memory],
+      await loadDataplane(),
+    );
     pool.add(ringNumber(0, TRANSMIT), null);
     const over = nextReport(worker);
     worker.postMessage(null);

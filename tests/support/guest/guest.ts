@@ -60,6 +60,8 @@ export interface GuestOptions {
   readonly processors?: number;
   /** Whether its memory is shared, as vhost-user needs it; true unless told otherwise. */
   readonly isMemoryShared?: boolean;
+  /** It does not boot but comes from another QEMU: what it does once it has arrived. */
+  readonly arrival?: "goes on" | "stands still";
 }
 
 /** What a command in the guest printed. */
@@ -94,12 +96,30 @@ export class Guest implements AsyncDisposable {
    * @throws {Error} When it does not boot; the message holds its console.
    */
   static async start(options: GuestOptions): Promise<Guest> {
+    return await Guest.#launch(options, (guest) => guest.awaitBoot());
+  }
+
+  /**
+   * Starts a QEMU that waits for a guest from another one; until it comes, only `qmp` works.
+   *
+   * @param options Those of the guest that comes, except for the port and the folder.
+   */
+  static async expect(
+    options: GuestOptions & Required<Pick<GuestOptions, "arrival">>,
+  ): Promise<Guest> {
+    return await Guest.#launch(options, (guest) => guest.qmp("query-status"));
+  }
+
+  static async #launch(
+    options: GuestOptions,
+    isReady: (guest: Guest) => Promise<unknown>,
+  ): Promise<Guest> {
     const { program, args } = await qemuCommand(options);
     // QEMU complains when a switch goes away, perhaps while the guest is in the middle of a line.
     const console = new ConsoleProcess(program, args, { errorsApart: true });
     const guest = new Guest(options, console, controlSocket(options));
     try {
-      await guest.awaitBoot();
+      await isReady(guest);
       return guest;
     } catch (error) {
       await console.stop();
@@ -180,8 +200,13 @@ export class Guest implements AsyncDisposable {
 
   /** Gives a command to QEMU itself. */
   async qmp(command: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
-    using qmp = await Qmp.connect(this.#control);
+    using qmp = await this.connectQmp();
     return await qmp.execute(command, args);
+  }
+
+  /** Connects to QEMU itself, which serves one connection at a time; the caller closes it. */
+  async connectQmp(): Promise<Qmp> {
+    return await Qmp.connect(this.#control);
   }
 
   /** Ends QEMU without any chance to say goodbye. */
@@ -223,6 +248,9 @@ export async function qemuCommand(
     ...["-serial", options.isInteractive ? "mon:stdio" : "stdio"],
     ...["-qmp", `unix:${controlSocket(options)},server=on,wait=off`],
     ...["-kernel", kernel, "-initrd", initrd, "-append", parameters.join(" ")],
+    // Where it comes from is told later.
+    ...options.arrival === undefined ? [] : ["-incoming", "defer"],
+    ...options.arrival === "stands still" ? ["-S"] : [],
   ];
   return { program: qemu.program, args };
 }

@@ -6,10 +6,26 @@
  * @module
  */
 
+import { setTimeout as delay } from "node:timers/promises";
+
+/** How long a QEMU that was just started may take until it listens. */
+const CONNECT_TIMEOUT_MS = 20_000;
+/** Between two attempts. */
+const CONNECT_INTERVAL_MS = 10;
+
+/** Something that QEMU tells unasked. */
+export interface QmpEvent {
+  /** Its name, like `STOP`. */
+  readonly name: string;
+  /** When it happened, in milliseconds since 1970, as `Date.now()` counts them. */
+  readonly atMs: number;
+}
+
 /** One connection to a QEMU. */
 export class Qmp implements Disposable {
   readonly #connection: Deno.UnixConn;
   readonly #decoder = new TextDecoder();
+  readonly #events: QmpEvent[] = [];
   #text = "";
 
   private constructor(connection: Deno.UnixConn) {
@@ -17,12 +33,12 @@ export class Qmp implements Disposable {
   }
 
   /**
-   * Connects.
+   * Connects; a QEMU that has only just been started is waited for.
    *
    * @param path The socket; QEMU listens there.
    */
   static async connect(path: string): Promise<Qmp> {
-    const qmp = new Qmp(await Deno.connect({ transport: "unix", path }));
+    const qmp = new Qmp(await connectSoon(path));
     try {
       await qmp.#line();
       await qmp.execute("qmp_capabilities");
@@ -31,6 +47,11 @@ export class Qmp implements Disposable {
       qmp[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** What QEMU told unasked until it answered the last command, oldest first. */
+  get events(): readonly QmpEvent[] {
+    return this.#events;
   }
 
   /**
@@ -50,6 +71,7 @@ export class Qmp implements Disposable {
       if ("error" in answer) {
         throw new Error(`QEMU: ${command}: ${JSON.stringify(answer["error"])}`);
       }
+      if ("event" in answer) this.#events.push(eventOf(answer));
     }
   }
 
@@ -72,4 +94,23 @@ export class Qmp implements Disposable {
       this.#text += this.#decoder.decode(chunk.subarray(0, length), { stream: true });
     }
   }
+}
+
+async function connectSoon(path: string): Promise<Deno.UnixConn> {
+  const deadline = performance.now() + CONNECT_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return await Deno.connect({ transport: "unix", path });
+    } catch (error) {
+      const isEarly = error instanceof Deno.errors.NotFound ||
+        error instanceof Deno.errors.ConnectionRefused;
+      if (!isEarly || performance.now() > deadline) throw error;
+    }
+    await delay(CONNECT_INTERVAL_MS);
+  }
+}
+
+function eventOf({ event, timestamp }: Record<string, unknown>): QmpEvent {
+  const { seconds, microseconds } = timestamp as { seconds: number; microseconds: number };
+  return { name: String(event), atMs: seconds * 1000 + microseconds / 1000 };
 }

@@ -194,6 +194,43 @@ Deno.test("PortMemory.add refuses a region that overlaps another, or is there al
   memory.unmap();
 });
 
+Deno.test("PortMemory of several queue pairs may hear of a region once for each (F58, F59)", () => {
+  using files = new Files();
+  const memory = new PortMemory(2);
+  const file = files.create(2n * PAGE);
+  using again = file.duplicate();
+  const region = request(file);
+  throws(() => memory.remove(region), { name: "RequestRefused" });
+  for (let round = 0; round < 2; round++) {
+    memory.add(region);
+    memory.add({ ...region, fd: again });
+    for (const wrong of [{ fd: files.create(PAGE) }, { offsetBytes: PAGE }, { sizeBytes: 8192n }]) {
+      throws(() => memory.add({ ...region, ...wrong }), { name: "RequestRefused" });
+    }
+    deepStrictEqual(places(memory), [FIRST]);
+    strictEqual(byteAt(memory, FIRST), 1);
+    memory.remove(region);
+    memory.remove(region);
+    deepStrictEqual(places(memory), []);
+  }
+  memory.unmap();
+  throws(() => memory.remove(region), { name: "RequestRefused" });
+});
+
+Deno.test("PortMemory remembers no more removed regions than there are slots (F59)", () => {
+  using files = new Files();
+  const memory = new PortMemory(2);
+  const file = files.create(PAGE);
+  const slot = (i: number) => request(file, { guestAddress: BigInt(i) * PAGE });
+  for (let i = 0; i <= MAX_MEMORY_SLOTS; i++) {
+    memory.add(slot(i));
+    memory.remove(slot(i));
+  }
+  memory.remove(slot(1));
+  throws(() => memory.remove(slot(0)), { name: "RequestRefused" });
+  memory.unmap();
+});
+
 Deno.test("PortMemory.add refuses one region more than there are slots (F58)", () => {
   using files = new Files();
   const memory = new PortMemory();

@@ -1,4 +1,4 @@
-import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
+import { deepStrictEqual, notStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { Fd } from "../../../ffi/fd.ts";
 import { libc } from "../../../ffi/libc.ts";
 import {
@@ -11,6 +11,7 @@ import {
   F_SEAL_SEAL,
   F_SEAL_SHRINK,
   F_SEAL_WRITE,
+  fileIdentity,
   fileInfo,
   fileSystem,
   mapAnonymous,
@@ -101,6 +102,14 @@ Deno.test("fileInfo tells memory files from folders and devices", () => {
   });
   strictEqual(fileInfo(folder).isRegular, false);
   strictEqual(fileInfo(device).isRegular, false);
+});
+
+Deno.test("fileIdentity is the same for two descriptors of one file only", () => {
+  using one = createMemfd("memory-test", PAGE);
+  using again = one.duplicate();
+  using other = createMemfd("memory-test", PAGE);
+  strictEqual(fileIdentity(again), fileIdentity(one));
+  notStrictEqual(fileIdentity(other), fileIdentity(one));
 });
 
 Deno.test("fileSystem tells memory files from other files", () => {
