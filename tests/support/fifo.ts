@@ -9,6 +9,10 @@ import { libc } from "../../ffi/libc.ts";
 import { openFile } from "./descriptors.ts";
 import { waitReadable } from "../../ffi/unix_socket.ts";
 
+/** Sets what a pipe holds (bits/fcntl-linux.h); it is a page at least. */
+const F_SETPIPE_SZ = 1031;
+/** What a pipe that nobody reads holds. */
+export const FIFO_BYTES = 4096;
 const CHUNK_BYTES = 65536;
 
 /** The reading end of a pipe, which nobody reads until {@linkcode read} is called. */
@@ -22,12 +26,14 @@ export class Fifo implements Disposable {
     this.#fd = fd;
   }
 
-  /** Makes one where nothing is; its file stays there. */
+  /** Makes one, as small as can be, where nothing is; its file stays there. */
   static async create(path: string): Promise<Fifo> {
     const { success } = await new Deno.Command("mkfifo", { args: [path] }).output();
     strictEqual(success, true);
     // Reading and writing: otherwise opening it would wait for a writer.
-    return new Fifo(path, openFile(path, "r+"));
+    const fd = openFile(path, "r+");
+    strictEqual(libc().fcntl(fd.number, F_SETPIPE_SZ, FIFO_BYTES), FIFO_BYTES);
+    return new Fifo(path, fd);
   }
 
   /** Reads what is in it now; does not wait. */

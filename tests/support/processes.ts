@@ -12,13 +12,13 @@ interface ProcessState {
 }
 
 /**
- * Whether a process runs, or at least could go on; a dead one that its parent has not noticed does not.
+ * Whether a process still holds anything; a dead one that its parent has not noticed does not.
  *
  * @param pid Its number.
  */
 export function isAlive(pid: number): boolean {
   const process = look(pid);
-  return process !== null && process.state !== "Z";
+  return process !== null && (process.state !== "Z" || hasOtherThreads(pid));
 }
 
 /**
@@ -40,6 +40,15 @@ export function childrenOf(parent: number): number[] {
   return [...Deno.readDirSync("/proc")]
     .map(({ name }) => Number(name))
     .filter((pid) => Number.isInteger(pid) && look(pid)?.parent === parent && isAlive(pid));
+}
+
+// The first thread may be dead before the others; files are open until the last one is.
+function hasOtherThreads(pid: number): boolean {
+  try {
+    return [...Deno.readDirSync(`/proc/${pid}/task`)].length > 1;
+  } catch {
+    return false;
+  }
 }
 
 function look(pid: number): ProcessState | null {
