@@ -54,7 +54,7 @@ export const FRONTEND_ROWS: readonly Row[] = rowsOf([
   ["F42", "size and offset that wrap around", "R4"],
   ["F43", "an offset behind the file's end", "R4"],
   ["F44", "a region that ends behind its file", "R4"],
-  ["F45", "the file cut off after it was mapped", "OK, it cannot be cut off"],
+  ["F45", "the file cut off after it was mapped", "OK, a sealable file cannot be cut off"],
   ["F46", "a hole punched after it was mapped", "OK, reads zeros"],
   ["F47", "huge pages without a free page", "R4"],
   ["F48", "a full tmpfs", "R4"],

@@ -18,7 +18,7 @@ import { placePackedRing } from "../../../src/virtio/packed_layouts.ts";
 import { eventually } from "../../support/eventually.ts";
 import { makeFrame, stationAddress } from "../../support/frames.ts";
 import type { RawClient } from "../../support/raw_client.ts";
-import { RawPackedRing } from "../../support/raw_packed_ring.ts";
+import { type RawPackedDescriptor, RawPackedRing } from "../../support/raw_packed_ring.ts";
 import { type RawDescriptor, RawRing, writeTable } from "../../support/raw_ring.ts";
 import {
   memoryTable,
@@ -140,7 +140,7 @@ export class RawGuest implements Disposable {
       await guest.share(options.regions ?? [WHOLE]);
       for (const index of [RECEIVE, TRANSMIT]) await guest.start(index);
       await guest.enable(1);
-      if (!guest.#isPacked) await guest.introduce();
+      await guest.introduce();
       return guest;
     } catch (error) {
       guest[Symbol.dispose]();
@@ -199,6 +199,18 @@ export class RawGuest implements Disposable {
     return await this.offer([0], timeoutMs);
   }
 
+  /** Offers a chain at a position of a packed transmit ring; returns whether it came back. */
+  async sendPacked(
+    descriptors: readonly RawPackedDescriptor[],
+    position: number,
+    timeoutMs = CHAIN_MS,
+  ): Promise<boolean> {
+    const ring = this.packed(TRANSMIT);
+    ring.offer(descriptors, position);
+    this.kick();
+    return await this.#until(() => ring.used(position) !== null, timeoutMs);
+  }
+
   /** Makes heads of the transmit ring available; returns whether they came back. */
   async offer(heads: readonly number[], timeoutMs = CHAIN_MS): Promise<boolean> {
     const { transmit } = this;
@@ -217,7 +229,10 @@ export class RawGuest implements Disposable {
   /** Sends a first good frame. */
   async introduce(): Promise<void> {
     this.header();
-    if (!await this.send([this.good()], FIRST_MS)) {
+    const isTaken = this.#isPacked
+      ? await this.sendPacked([this.good()], 0, FIRST_MS)
+      : await this.send([this.good()], FIRST_MS);
+    if (!isTaken) {
       throw new Error("Cannot get a good frame taken before the attack");
     }
   }

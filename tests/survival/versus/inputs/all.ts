@@ -9,13 +9,14 @@ import { DESCRIPTOR_INPUTS } from "./descriptors.ts";
 import { GUEST_INPUTS } from "./guests.ts";
 import { MEMORY_INPUTS } from "./memory.ts";
 import { NEGOTIATION_INPUTS } from "./negotiation.ts";
+import { PACKED_INPUTS } from "./packed.ts";
 import { RACE_INPUTS } from "./races.ts";
 import { RING_INPUTS } from "./rings.ts";
 import { STREAM_INPUTS } from "./stream.ts";
 
 /** All inputs, in the order of the catalogue. */
 export const INPUTS: readonly Input[] = [
-  ...byNumber([...GUEST_INPUTS, ...CHAIN_INPUTS, ...RACE_INPUTS]),
+  ...byNumber([...GUEST_INPUTS, ...CHAIN_INPUTS, ...PACKED_INPUTS, ...RACE_INPUTS]),
   ...STREAM_INPUTS,
   ...DESCRIPTOR_INPUTS,
   ...MEMORY_INPUTS,

@@ -160,6 +160,7 @@ const RINGS: readonly Input[] = [
     const draft = { desc: USER, avail: USER, used: USER };
     for (const index of [RECEIVE, TRANSMIT]) await guest.stop(index);
     for (const index of [RECEIVE, TRANSMIT]) {
+      await scene.ask(guest.client, Request.SET_VRING_NUM, ringState(index, SIZE));
       await scene.ask(guest.client, Request.SET_VRING_ADDR, ringAddress(index, draft));
       await scene.ask(guest.client, Request.SET_VRING_CALL, u64(index), [guest.kickEvent]);
       await scene.ask(guest.client, Request.SET_VRING_KICK, u64(index), [guest.kickEvent]);

@@ -6,6 +6,7 @@
 import { EventFd } from "../../../../ffi/eventfd.ts";
 import { createMemfd } from "../../../../ffi/memory.ts";
 import { Request } from "../../../../src/vhost_user/numbers.ts";
+import { VIRTQ_DESC_F_WRITE } from "../../../../src/virtio/layouts.ts";
 import type { RawClient } from "../../../support/raw_client.ts";
 import {
   type AddressDraft,
@@ -16,6 +17,7 @@ import {
 } from "../../../support/vhost_messages.ts";
 import { bad, type Input, legal } from "../input.ts";
 import {
+  DATA,
   MEMORY_BYTES,
   MEMORY_NAME,
   type RawGuest,
@@ -122,6 +124,15 @@ export const RING_INPUTS: readonly Input[] = [
     }
   }),
   bad("F75", (scene) => inOrder(scene, [KICK, CALL, ENABLE])),
+  bad("F75", async (scene) => {
+    const guest = await scene.guest();
+    for (const index of BOTH) await guest.stop(index);
+    for (const message of [ADDR, CALL, KICK, ENABLE]) {
+      for (const index of BOTH) await message(scene, guest.client, index);
+    }
+    guest.post([{ addr: guest.at(DATA), len: 2048, flags: VIRTQ_DESC_F_WRITE }], 8);
+    await scene.flood();
+  }, "started again without its size"),
   legal("F76", async (scene) => {
     for (const [i, order] of permutations(ALL).entries()) {
       if (i % ORDERS_APART === 0) await inOrder(scene, order);
