@@ -42,6 +42,7 @@ import {
   VHOST_USER_PROTOCOL_F_RARP,
   VHOST_USER_PROTOCOL_F_REPLY_ACK,
   VHOST_USER_PROTOCOL_F_RESET_DEVICE,
+  VHOST_USER_PROTOCOL_F_STATUS,
 } from "../vhost_user/numbers.ts";
 
 /** Every virtio feature that the data plane implements. */
@@ -71,11 +72,7 @@ const FEATURES = featureSet(
   VIRTIO_NET_F_HOST_USO,
 );
 
-/**
- * The protocol features that are offered: all that the back-end implements but STATUS. DPDK's
- * virtio-user (22.11) does not survive a back-end that dies while it waits for the answer to
- * SET_STATUS, and nothing here depends on the status (ADR 11).
- */
+/** Every protocol feature that the back-end implements. */
 const PROTOCOL_FEATURES = featureSet(
   VHOST_USER_PROTOCOL_F_MQ,
   VHOST_USER_PROTOCOL_F_LOG_SHMFD,
@@ -84,6 +81,7 @@ const PROTOCOL_FEATURES = featureSet(
   VHOST_USER_PROTOCOL_F_NET_MTU,
   VHOST_USER_PROTOCOL_F_RESET_DEVICE,
   VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  VHOST_USER_PROTOCOL_F_STATUS,
 );
 
 /**

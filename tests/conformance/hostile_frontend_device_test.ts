@@ -45,6 +45,11 @@ async function connect(lab: TestLab): Promise<RawClient> {
   return client;
 }
 
+async function statusOf(client: RawClient): Promise<bigint> {
+  await client.say(Request.GET_STATUS, NOTHING);
+  return await client.number(Request.GET_STATUS);
+}
+
 testAttack("Switch takes an MTU that IPv4 can work with, and no other (F87)", async (lab) => {
   using client = await connect(lab);
   for (const mtu of [68n, 65535n]) strictEqual(await client.ask(Request.NET_SET_MTU, u64(mtu)), 0n);
@@ -154,37 +159,52 @@ testAttack(
   },
 );
 
-testAttack("Switch offers no device status, and refuses one (F84, F94)", async (lab) => {
-  await using guest = await TestGuest.attach(lab.path("a"));
-  await using other = await TestGuest.attach(lab.path("b"));
-  const client = await guest.client.negotiateAll();
-  strictEqual(await client.ask(Request.SET_STATUS, u64(RUNNING)), 1n);
-  strictEqual(await client.ask(Request.RESET_OWNER, NOTHING), 0n);
-  await exchange(guest, other, 1);
-});
-
 testAttack(
-  "Switch stops running rings on RESET_DEVICE, and starts them again (F94)",
+  "Switch remembers the status that it is told, and nothing else changes (F94)",
   async (lab) => {
     await using guest = await TestGuest.attach(lab.path("a"));
     await using other = await TestGuest.attach(lab.path("b"));
     const client = await guest.client.negotiateAll();
+    for (const status of [1n, RUNNING, 0x80n | RUNNING]) {
+      strictEqual(await client.ask(Request.SET_STATUS, u64(status)), 0n);
+      strictEqual(await statusOf(client), status);
+    }
+    strictEqual(await client.ask(Request.SET_STATUS, u64(0x100)), 1n);
+    strictEqual(await client.ask(Request.RESET_OWNER, NOTHING), 0n);
+    strictEqual(await statusOf(client), 0x80n | RUNNING);
+    await exchange(guest, other, 1);
+  },
+);
+
+for (
+  const [what, request, payload] of [
+    ["RESET_DEVICE", Request.RESET_DEVICE, NOTHING],
+    ["status 0", Request.SET_STATUS, u64(0)],
+  ] as const
+) {
+  testAttack(`Switch stops running rings on ${what}, and starts them again (F94)`, async (lab) => {
+    await using guest = await TestGuest.attach(lab.path("a"));
+    await using other = await TestGuest.attach(lab.path("b"));
+    const client = await guest.client.negotiateAll();
+    strictEqual(await client.ask(Request.SET_STATUS, u64(RUNNING)), 0n);
     await exchange(guest, other, 1);
     for (let round = 2; round < 5; round++) {
       const before = countDescriptors();
       // A frame may be on its way into the ring that stops.
       other.send(makeFrame(stationAddress(NOBODY), stationAddress(2)));
-      for (const _ of [1, 2]) strictEqual(await client.ask(Request.RESET_DEVICE, NOTHING), 0n);
+      for (const _ of [1, 2]) strictEqual(await client.ask(request, payload), 0n);
       await eventually("the frame is sent", () => other.hasSentAll() || null);
       strictEqual(lab.report("a").state, "connected");
+      strictEqual(await statusOf(client), 0n);
       // Both rings' kick eventfds were closed.
       strictEqual(countDescriptors(), before - 2);
+      strictEqual(await client.ask(Request.SET_STATUS, u64(RUNNING)), 0n);
       await guest.restart();
       strictEqual(lab.report("a").state, "up");
       await exchange(guest, other, round);
     }
-  },
-);
+  });
+}
 
 testAttack(
   "Switch takes a reset in the middle of a handshake, and a new one after it (F94)",
@@ -193,6 +213,7 @@ testAttack(
     for (const _ of [1, 2, 3]) {
       strictEqual(await client.ask(Request.SET_FEATURES, u64(2n ** 32n | 2n ** 30n)), 0n);
       strictEqual(await client.ask(Request.RESET_DEVICE, NOTHING), 0n);
+      strictEqual(await client.ask(Request.SET_STATUS, u64(0)), 0n);
     }
     ok(await client.probe() > 0n);
   },
