@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { acquireContext, AioSignaller } from "./aio.ts";
 import { check, EAGAIN, errno, OsError } from "./errno.ts";
 import { Fd } from "./fd.ts";
 import { IOVEC } from "./layouts.ts";
@@ -110,27 +111,42 @@ export function relieveEventFd(fd: number): void {
   IOVEC.write(new DataView(vector.buffer), 0, { iov_base: address, iov_len: COUNT_BYTES });
   // SAFETY: `count` outlives the call, which writes at most its 8 bytes.
   const read = libc().preadv2(fd, vector, 1, NO_OFFSET, RWF_NOWAIT);
-  if (read === COUNT_BYTES) libc().write(fd, one(), COUNT_BYTES);
+  if (read === COUNT_BYTES) signalEventFd(fd);
 }
 
+/** The main thread's own. */
+let signaller: Signaller | null = null;
+
 /**
- * Signals an event descriptor that a peer gave us, for the main thread.
+ * Signals an event descriptor that a peer gave us, for the main thread. Does not wait.
  *
- * @param fd Its number. A count that the peer has filled is emptied first, so this does not wait.
+ * @param fd Its number.
  */
 export function signalEventFd(fd: number): void {
-  relieveEventFd(fd);
-  libc().write(fd, one(), COUNT_BYTES);
+  signaller ??= new Signaller(acquireContext());
+  signaller.signal(fd);
 }
 
-/**
- * Makes a function that signals an event descriptor by its number, for poll Workers.
- *
- * The function neither allocates nor throws; a full count or a closed descriptor is the guest's own
- * affair. It returns what write returned.
- */
-export function createSignaller(): (fd: number) => number {
-  const { write } = libc();
-  const buffer = one();
-  return (fd) => Number(write(fd, buffer, COUNT_BYTES));
+/** Signals event descriptors of peers from one thread. */
+export class Signaller {
+  readonly #aio: AioSignaller | null;
+  readonly #buffer = one();
+
+  /**
+   * @param context From `acquireContext`; stays the caller's. Without one, a peer can make the thread
+   * wait until it is relieved.
+   */
+  constructor(context: bigint | null) {
+    this.#aio = context === null ? null : new AioSignaller(context);
+  }
+
+  /**
+   * Signals a descriptor. Neither allocates nor throws; a closed one is the guest's own affair.
+   *
+   * @param fd Its number.
+   */
+  signal(fd: number): void {
+    if (this.#aio !== null) this.#aio.signal(fd);
+    else libc().write(fd, this.#buffer, COUNT_BYTES);
+  }
 }

@@ -39,6 +39,30 @@ export const UCRED = struct("ucred", 12, { pid: i32le, uid: u32le, gid: u32le })
 /** struct pollfd (poll.h). */
 export const POLLFD = struct("pollfd", 8, { fd: i32le, events: u16le, revents: u16le });
 
+/** struct iocb (linux/aio_abi.h), on a little-endian machine. */
+export const IOCB = struct("iocb", 64, {
+  aio_data: u64le,
+  aio_key: u32le,
+  aio_rw_flags: u32le,
+  aio_lio_opcode: u16le,
+  aio_reqprio: u16le,
+  aio_fildes: u32le,
+  aio_buf: u64le,
+  aio_nbytes: u64le,
+  aio_offset: u64le,
+  aio_reserved2: u64le,
+  aio_flags: u32le,
+  aio_resfd: u32le,
+});
+
+/** The head of struct aio_ring (fs/aio.c), which stands where an AIO context's number points. */
+export const AIO_RING_HEAD = struct("aio_ring", 16, {
+  id: u32le,
+  nr: u32le,
+  head: u32le,
+  tail: u32le,
+});
+
 const EPOLL_FIELDS = { events: u32le, data: u64le };
 
 /** struct epoll_event (sys/epoll.h), which is packed on x86-64 only. */

@@ -47,6 +47,8 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  // long syscall(long number, ...); three arguments, each a long or an address, and an int for a result
+  syscall: { parameters: ["i64", "usize", "usize", "usize"], result: "i32" },
   // int poll(struct pollfd *fds, nfds_t nfds, int timeout)
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
   // int sched_getaffinity(pid_t pid, size_t cpusetsize, cpu_set_t *mask)

@@ -11,6 +11,7 @@
  * @module
  */
 import type { ThreadsConfig } from "../../config/topology.ts";
+import { acquireContext, releaseContext } from "../../ffi/aio.ts";
 import { Epoll, EPOLLET, EPOLLIN } from "../../ffi/epoll.ts";
 import { EventFd } from "../../ffi/eventfd.ts";
 import type { DataplaneModules } from "../dataplane/dataplane.ts";
@@ -78,9 +79,9 @@ class PollWorker {
   lastEpoch = -1;
   #deaths: number[] = [];
 
-  constructor(setup: Omit<WorkerSetup, "epollFd">) {
+  constructor(setup: Omit<WorkerSetup, "epollFd" | "aioContext">) {
     this.epoll.add(this.doorbell.fd.number, EPOLLIN | EPOLLET, 0);
-    this.setup = { ...setup, epollFd: this.epoll.fd.number };
+    this.setup = { ...setup, epollFd: this.epoll.fd.number, aioContext: acquireContext() };
     this.thread = new PollThread(this.setup);
   }
 
@@ -98,6 +99,7 @@ class PollWorker {
     this.thread.close();
     this.epoll[Symbol.dispose]();
     this.doorbell.close();
+    releaseContext(this.setup.aioContext);
   }
 }
 

@@ -12,7 +12,7 @@
 import { keepThreadOn } from "../../ffi/affinity.ts";
 import { Epoll } from "../../ffi/epoll.ts";
 import { OsError } from "../../ffi/errno.ts";
-import { createSignaller } from "../../ffi/eventfd.ts";
+import { Signaller } from "../../ffi/eventfd.ts";
 import { Dataplane, type DataplaneModules } from "../dataplane/dataplane.ts";
 import { State } from "../dataplane/state.ts";
 import { PollLoop, type PollMode } from "./poll_loop.ts";
@@ -32,6 +32,8 @@ export interface WorkerSetup {
   readonly modules: DataplaneModules;
   /** The epoll descriptor to sleep on; owned by control. */
   readonly epollFd: number;
+  /** The kernel's queue to signal guests through, or null; owned by control. */
+  readonly aioContext: bigint | null;
   /** What to do when idle. */
   readonly mode: PollMode;
 }
@@ -66,11 +68,12 @@ scope.onmessage = ({ data }) => {
 function poll(setup: WorkerSetup): void {
   const state = new State(setup.state);
   const epoll = Epoll.borrow(setup.epollFd);
+  const signaller = new Signaller(setup.aioContext);
   const loop = new PollLoop({
     worker: setup.worker,
     state,
     dataplane: new Dataplane(setup.modules, setup.state, setup.ports),
-    signal: createSignaller(),
+    signal: (fd) => signaller.signal(fd),
     sleep: (timeoutMs) => void epoll.wait(timeoutMs),
     mode: setup.mode,
   });

@@ -19,6 +19,7 @@ const HEADERS = [
   "arpa/inet.h",
   "errno.h",
   "fcntl.h",
+  "linux/aio_abi.h",
   "linux/if_ether.h",
   "linux/magic.h",
   "linux/vhost_types.h",
@@ -60,6 +61,7 @@ const PAIRS: readonly Pair[] = [
   { layout: libc.UCRED, c: "struct ucred" },
   { layout: libc.POLLFD, c: "struct pollfd" },
   { layout: libc.EPOLL_EVENT, c: "struct epoll_event" },
+  { layout: libc.IOCB, c: "struct iocb" },
   { layout: libc.STAT_HEAD, c: "struct stat", fields: { pad0: null }, isHead: true },
   { layout: libc.STATFS_HEAD, c: "struct statfs", isHead: true },
   { layout: virtio.VIRTQ_DESC, c: "struct vring_desc" },
@@ -83,11 +85,13 @@ const WITHOUT_HEADER: readonly Layout<Fields>[] = [
   vhostUser.HEADER,
   vhostUser.SINGLE_REGION,
   vhostUser.LOG,
+  libc.AIO_RING_HEAD,
 ];
 
 /** Sources whose constants carry the names of C macros and enumerators. */
 const SOURCES = [
   "ffi/affinity.ts",
+  "ffi/aio.ts",
   "ffi/epoll.ts",
   "ffi/errno.ts",
   "ffi/eventfd.ts",
@@ -141,6 +145,7 @@ const OURS = [
   "VIRTIO_NET_F_GUEST_USO4",
   "VIRTIO_NET_F_GUEST_USO6",
   "VIRTIO_NET_F_HOST_USO",
+  "WORD_BYTES",
   "WOULD_BLOCK",
 ];
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { createSignaller } from "../../ffi/eventfd.ts";
+import { libc } from "../../ffi/libc.ts";
 
 /** What the Worker is told. */
 export interface KickStormRole {
@@ -33,10 +33,11 @@ const scope = globalThis as unknown as Scope;
 
 scope.onmessage = ({ data: { fd, control } }) => {
   const words = new Int32Array(control);
-  const signal = createSignaller();
+  const { write } = libc();
+  const one = new Uint8Array(new BigUint64Array([1n]).buffer);
   scope.postMessage("running");
   while (Atomics.load(words, STORM_STOP) === 0) {
-    for (let i = 0; i < WRITES; i++) signal(fd);
+    for (let i = 0; i < WRITES; i++) write(fd, one, 8n);
     Atomics.add(words, STORM_THOUSANDS, 1);
   }
   scope.postMessage("stopped");

@@ -1,6 +1,13 @@
-import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
+import { deepStrictEqual, notStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { join } from "node:path";
-import { createSignaller, EventFd, prepareEventFd } from "../../../ffi/eventfd.ts";
+import { acquireContext, releaseContext } from "../../../ffi/aio.ts";
+import {
+  EventFd,
+  prepareEventFd,
+  relieveEventFd,
+  signalEventFd,
+  Signaller,
+} from "../../../ffi/eventfd.ts";
 import { Fd } from "../../../ffi/fd.ts";
 import { libc } from "../../../ffi/libc.ts";
 import { createMemfd } from "../../../ffi/memory.ts";
@@ -9,6 +16,7 @@ import { descriptorState, isInUse, openFile } from "../../support/descriptors.ts
 
 /** The largest count that an eventfd can hold (man 2 eventfd). */
 const MAX_COUNT = 0xfffffffffffffffen;
+const MANY = 5000;
 
 /** An eventfd as a careless peer makes it: writing a full one waits. */
 function blockingEventFd(): Fd {
@@ -85,13 +93,77 @@ Deno.test("prepareEventFd refuses pipes and files that bear an eventfd's name", 
   }
 });
 
-Deno.test("createSignaller makes a function that signals by number", () => {
+/** Every test signals through the same. */
+const context = acquireContext();
+
+Deno.test("Signaller.signal adds one to a count by the descriptor's number", () => {
   using event = EventFd.create();
-  const signal = createSignaller();
-  strictEqual(signal(event.fd.number), 8);
+  const signaller = new Signaller(context);
+  for (let i = 0; i < 3; i++) signaller.signal(event.fd.number);
+  strictEqual(event.drain(), 3n);
+});
+
+Deno.test("Signaller.signal does not throw when the descriptor is bad, and goes on", () => {
+  using event = EventFd.create();
+  using memory = createMemfd("signaller-test", 8);
+  const signaller = new Signaller(context);
+  for (const number of [-1, 1_000_000, memory.number]) signaller.signal(number);
+  signaller.signal(event.fd.number);
   strictEqual(event.drain(), 1n);
 });
 
-Deno.test("createSignaller makes a function that does not throw when the descriptor is bad", () => {
-  strictEqual(createSignaller()(-1), -1);
+Deno.test("Signaller.signal works more often than its kernel ring has entries", () => {
+  using event = EventFd.create();
+  const signaller = new Signaller(context);
+  for (let i = 0; i < MANY; i++) signaller.signal(event.fd.number);
+  strictEqual(event.drain(), BigInt(MANY));
+});
+
+for (
+  const [name, signal] of [["Signaller.signal", viaSignaller], [
+    "signalEventFd",
+    signalEventFd,
+  ]] as const
+) {
+  Deno.test(`${name} does not wait for a full count that may be waited for (F33, F34)`, () => {
+    using fd = blockingEventFd();
+    add(fd, MAX_COUNT);
+    for (let i = 0; i < 3; i++) signal(fd.number);
+    // Nothing was changed to make that so: a peer could change it back.
+    strictEqual(descriptorState(fd.number).isNonBlocking, false);
+    const count = new BigUint64Array(1);
+    libc().read(fd.number, new Uint8Array(count.buffer), 8n);
+    strictEqual(count[0], MAX_COUNT + 1n);
+  });
+}
+
+Deno.test("relieveEventFd empties a count, keeps a signal, and does not wait", () => {
+  using fd = blockingEventFd();
+  relieveEventFd(fd.number);
+  add(fd, MAX_COUNT);
+  relieveEventFd(fd.number);
+  const count = new BigUint64Array(1);
+  libc().read(fd.number, new Uint8Array(count.buffer), 8n);
+  strictEqual(count[0], 1n);
+});
+
+function viaSignaller(fd: number): void {
+  const signaller = new Signaller(context);
+  signaller.signal(fd);
+}
+
+Deno.test("Signaller works without a context, as far as its peers let it", () => {
+  using event = EventFd.create();
+  new Signaller(null).signal(event.fd.number);
+  strictEqual(event.drain(), 1n);
+});
+
+Deno.test("acquireContext gives a context again that was released", () => {
+  const first = acquireContext();
+  const second = acquireContext();
+  notStrictEqual(first, second);
+  releaseContext(second);
+  strictEqual(acquireContext(), second);
+  releaseContext(first);
+  releaseContext(second);
 });
