@@ -20,6 +20,13 @@ const SYMBOLS = {
   preadv2: { parameters: ["i32", "buffer", "i32", "i64", "i32"], result: "isize" },
   // int fcntl(int fd, int cmd, ...); the third argument is an int for every command used here
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // The same call on Deno's thread pool.
+  fcntl_async: {
+    name: "fcntl",
+    parameters: ["i32", "i32", "i32"],
+    result: "i32",
+    nonblocking: true,
+  },
   // int fstat(int fd, struct stat *statbuf)
   fstat: { parameters: ["i32", "buffer"], result: "i32" },
   // int fstatfs(int fd, struct statfs *buf)

@@ -7,6 +7,7 @@ import { check, OsError } from "./errno.ts";
 import { Fd } from "./fd.ts";
 import { STAT_BYTES, STAT_HEAD, STATFS_BYTES, STATFS_HEAD } from "./layouts.ts";
 import { libc } from "./libc.ts";
+import { callSlowly } from "./slow_calls.ts";
 
 /** Bytes of a page of memory on x86-64, and on arm64 as Debian builds it. */
 export const PAGE_SIZE_BYTES = 4096;
@@ -117,6 +118,18 @@ export function isWritable(fd: Fd): boolean {
   return seals < 0 || (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) === 0;
 }
 
+/**
+ * Whether a descriptor is one of a file in memory: memfd, tmpfs or hugetlbfs.
+ *
+ * Only the kernel is asked. A file system that runs in a process, such as FUSE, may never answer what
+ * a file is, and the thread that asks waits for it.
+ *
+ * @param fd The descriptor; stays the caller's.
+ */
+export function isMemoryFile(fd: { readonly number: number }): boolean {
+  return libc().fcntl(fd.number, F_GET_SEALS, 0) >= 0;
+}
+
 /** Asks which file system a file is on; `fd` stays the caller's. */
 export function fileSystem(fd: Fd): FileSystem {
   const buffer = new Uint8Array(STATFS_BYTES);
@@ -131,6 +144,7 @@ export function fileSystem(fd: Fd): FileSystem {
  * file has the machine's memory for its limit, other tmpfs and huge pages have less.
  */
 export function canRunOut(fd: Fd): boolean {
+  if (!isMemoryFile(fd)) return false;
   const buffer = new Uint8Array(STATFS_BYTES);
   check(libc().fstatfs(fd.number, buffer), "look at a file system");
   const { f_type, f_blocks } = STATFS_HEAD.read(new DataView(buffer.buffer));
@@ -151,7 +165,10 @@ export async function allocatePages(
   offsetBytes: bigint,
   lengthBytes: bigint,
 ): Promise<boolean> {
-  return await libc().fallocate(fd.number, FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes) === 0;
+  const { fallocate } = libc();
+  return await callSlowly(() =>
+    fallocate(fd.number, FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes)
+  ) === 0;
 }
 
 /** The seals of a memory file, a set of F_SEAL_*. */
@@ -166,6 +183,22 @@ export function seals(fd: Fd): number {
  */
 export function addSeals(fd: Fd, added: number): void {
   check(libc().fcntl(fd.number, F_ADD_SEALS, added), "seal a file");
+}
+
+/** Whether a seal against shrinking is missing and can be added. */
+export function canForbidShrinking(fd: Fd): boolean {
+  return (seals(fd) & (F_SEAL_SHRINK | F_SEAL_SEAL)) === 0;
+}
+
+/**
+ * Seals a memory file against shrinking, if it can be. The rest of the thread goes on meanwhile: the
+ * kernel waits until nobody else works on the file, and a write to it can take for ever.
+ *
+ * @param fd The file; stays the caller's, and open until the promise is settled.
+ */
+export async function forbidShrinking(fd: Fd): Promise<void> {
+  const { fcntl_async } = libc();
+  await callSlowly(() => fcntl_async(fd.number, F_ADD_SEALS, F_SEAL_SHRINK));
 }
 
 /**

@@ -93,7 +93,7 @@ import { ringParts } from "../virtio/layouts.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
 import { resumePacked } from "./packed_position.ts";
 import type { PortMemory } from "./port_memory.ts";
-import { allocateParts, type FilePart, type RegionRequest } from "./region_rules.ts";
+import { type FilePart, prepareParts, type RegionRequest } from "./region_rules.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
 /** A ring between its start and its stop. */
@@ -155,6 +155,10 @@ export class PortDevice implements BackendDevice {
   readonly #enabled = new Set<number>();
   #features = 0n;
   #isUp = false;
+  /** Counts front-ends. */
+  #visit = 0;
+  /** The end of the preparation that is under way, maybe for an earlier front-end. */
+  #preparing: Promise<void> | null = null;
 
   /** @param parts What it works on. */
   constructor(parts: PortDeviceParts) {
@@ -211,9 +215,18 @@ export class PortDevice implements BackendDevice {
     this.#writeLog();
   }
 
-  /** Has pages allocated that a file may not have, on another thread. */
+  /** Has files sealed and pages allocated, on another thread. */
   prepareMemory(parts: readonly SharedPart[]): Promise<void> | null {
-    return allocateParts(parts as readonly FilePart[]);
+    const isWanted = this.#isWantedBy(this.#visit);
+    const files = parts as readonly FilePart[];
+    // What an earlier front-end left behind may be held up: it takes this port's only turn.
+    if (this.#preparing === null) {
+      const preparation = prepareParts(files, isWanted);
+      return preparation === null ? null : this.#hold(preparation);
+    }
+    return this.#hold(
+      this.#preparing.then(() => isWanted() ? prepareParts(files, isWanted) : null),
+    );
   }
 
   /** Maps a new memory table; running rings go on in the new mapping. */
@@ -348,11 +361,25 @@ export class PortDevice implements BackendDevice {
   /** Forgets the guest: its memory is unmapped, its addresses are no longer known. */
   detach(): void {
     const { state, memory, port } = this.#parts;
+    this.#visit++;
     this.#enabled.clear();
     memory.unmap();
     this.#writeRegions();
     this.#forgetFeatures();
     state.add32(portAt(port) + PORT_GENERATION, 1);
+  }
+
+  #isWantedBy(visit: number): () => boolean {
+    return () => visit === this.#visit;
+  }
+
+  // Remembers what is under way until it has ended, well or not.
+  #hold(preparation: Promise<void | null>): Promise<void> {
+    const end = preparation.then(() => {}, () => {}).then(() => {
+      if (this.#preparing === end) this.#preparing = null;
+    });
+    this.#preparing = end;
+    return preparation.then(() => {});
   }
 
   get #isPacked(): boolean {

@@ -8,12 +8,12 @@
  */
 import type { Fd } from "../../ffi/fd.ts";
 import {
-  addSeals,
   allocatePages,
+  canForbidShrinking,
   canRunOut,
-  F_SEAL_SHRINK,
   fileInfo,
-  fileSystem,
+  forbidShrinking,
+  isMemoryFile,
   isWritable,
   PAGE_SIZE_BYTES,
 } from "../../ffi/memory.ts";
@@ -61,7 +61,7 @@ export function checkRegion(request: RegionRequest, what: string): void {
 }
 
 /**
- * Checks a part of a file that is to be mapped, and makes sure that it stays there.
+ * Checks a part of a file that is to be mapped.
  *
  * @param part The file and where in it.
  * @param what Its name in the message.
@@ -73,47 +73,49 @@ export function checkFile(part: FilePart, what: string): void {
   if (offsetBytes % BigInt(PAGE_SIZE_BYTES) !== 0n) {
     refuse(what, "its file offset is not page aligned");
   }
-  if (fileSystem(fd) === "other") {
+  // First of all: a file that is not in memory must not be asked anything.
+  if (!isMemoryFile(fd)) {
     refuse(
       what,
       "its file is neither memfd, tmpfs nor hugetlbfs; use -object memory-backend-memfd,share=on",
     );
   }
-  if (!fileInfo(fd).isRegular) refuse(what, "it is not in a plain file");
   if (!isWritable(fd)) refuse(what, "its file cannot be written");
   // A mapping past the end of the file would kill the process on its first access (SIGBUS).
   if (offsetBytes + sizeBytes > fileInfo(fd).sizeBytes) refuse(what, "it ends behind its file");
-  forbidShrinking(fd);
-}
-
-// The same danger later: a file that cannot shrink cannot take pages away from us. Files outside
-// memfd cannot be sealed, which leaves their owner able to end this process.
-function forbidShrinking(fd: Fd): void {
-  try {
-    addSeals(fd, F_SEAL_SHRINK);
-  } catch {
-    // Not sealable: accepted, as every vhost-user back-end does.
-  }
 }
 
 /**
- * Makes sure that writing to what is mapped cannot end this process because no page is left for it.
+ * Makes sure that using what is mapped cannot end this process, because its file shrank or because no
+ * page is left for it. A file that cannot shrink cannot take pages away from us; files outside memfd
+ * cannot be sealed, which leaves their owner able to end this process.
  *
- * @param parts What is to be mapped; the descriptors stay the caller's.
- * @returns Null when that cannot happen; else a promise, rejected with a {@linkcode RequestRefused}
- * when there are too few pages.
+ * @param parts What is to be mapped; the descriptors stay the caller's, and open meanwhile.
+ * @param isWanted Asked now and then whether to go on.
+ * @returns Null when there is nothing to do; else a promise, rejected with a
+ * {@linkcode RequestRefused} when a part breaks a rule or there are too few pages. Afterwards a part
+ * must be checked again: until it was sealed, its file could still shrink.
  */
-export function allocateParts(parts: readonly FilePart[]): Promise<void> | null {
-  const scarce = parts.filter(({ fd }) => canRunOut(fd));
-  return scarce.length === 0 ? null : allocate(scarce);
+export function prepareParts(
+  parts: readonly FilePart[],
+  isWanted: () => boolean = () => true,
+): Promise<void> | null {
+  const unready = parts.filter(({ fd }) =>
+    isMemoryFile(fd) && (canForbidShrinking(fd) || canRunOut(fd))
+  );
+  return unready.length === 0 ? null : prepare(unready, isWanted);
 }
 
-async function allocate(parts: readonly FilePart[]): Promise<void> {
+async function prepare(parts: readonly FilePart[], isWanted: () => boolean): Promise<void> {
   for (const part of parts) {
+    if (!isWanted()) return;
     checkFile(part, "shared memory");
-    if (await allocatePages(part.fd, part.offsetBytes, part.sizeBytes)) continue;
+    const { fd, offsetBytes, sizeBytes } = part;
+    if (canForbidShrinking(fd)) await forbidShrinking(fd);
+    if (!isWanted()) return;
+    if (!canRunOut(fd) || await allocatePages(fd, offsetBytes, sizeBytes)) continue;
     throw new RequestRefused(
-      `there is too little memory for ${part.sizeBytes} bytes: their file system is full`,
+      `there is too little memory for ${sizeBytes} bytes: their file system is full`,
     );
   }
 }

@@ -1,11 +1,11 @@
-import { doesNotThrow, rejects, strictEqual, throws } from "node:assert/strict";
+import { deepStrictEqual, doesNotThrow, rejects, strictEqual, throws } from "node:assert/strict";
 import { EventFd } from "../../../ffi/eventfd.ts";
 import { addSeals, createMemfd, F_SEAL_SHRINK, F_SEAL_WRITE, seals } from "../../../ffi/memory.ts";
 import {
-  allocateParts,
   checkFile,
   checkOverlaps,
   checkRegion,
+  prepareParts,
   type RegionName,
 } from "../../../src/control/region_rules.ts";
 import { openFile } from "../../support/descriptors.ts";
@@ -43,10 +43,30 @@ Deno.test("checkFile says what is wrong with a part of a file, and of which", ()
   }
 });
 
-Deno.test("checkFile takes a part that ends with its file, and keeps that from shrinking (F45)", () => {
+Deno.test("checkFile takes a part that ends with its file, and changes nothing about it", () => {
   using file = createMemfd("rules", 2n * PAGE);
   checkFile({ fd: file, sizeBytes: PAGE, offsetBytes: PAGE }, "the thing");
+  strictEqual(seals(file), 0);
+});
+
+Deno.test("prepareParts keeps memory files from shrinking (F45)", async () => {
+  using file = createMemfd("rules", 2n * PAGE);
+  const part = { fd: file, sizeBytes: PAGE, offsetBytes: PAGE };
+  await prepareParts([part]);
   strictEqual(seals(file), F_SEAL_SHRINK);
+  // A second time there is nothing to do.
+  strictEqual(prepareParts([part]), null);
+});
+
+Deno.test("prepareParts stops when nobody waits for it any more", async () => {
+  using first = createMemfd("rules", PAGE);
+  using second = createMemfd("rules", PAGE);
+  let isWanted = true;
+  const parts = [first, second].map((fd) => ({ fd, sizeBytes: PAGE, offsetBytes: 0n }));
+  const end = prepareParts(parts, () => isWanted);
+  isWanted = false;
+  await end;
+  deepStrictEqual([seals(first), seals(second)], [F_SEAL_SHRINK, 0]);
 });
 
 Deno.test("checkFile takes a file that cannot be sealed", () => {
@@ -77,33 +97,36 @@ Deno.test("checkOverlaps takes regions that touch and refuses those that share a
   }
 });
 
-Deno.test("allocateParts has nothing to do for memory files and for what is no file at all", () => {
+Deno.test("prepareParts has nothing to do for sealed memory files, and for what is none", () => {
   using file = createMemfd("rules", 2n ** 50n);
+  addSeals(file, F_SEAL_SHRINK);
+  using stubborn = createMemfd("rules", PAGE, { sealable: false });
   using event = EventFd.create();
-  for (const fd of [file, event.fd]) {
-    strictEqual(allocateParts([{ fd, offsetBytes: 0n, ...name(0n, 0n) }]), null);
+  using status = openFile("/proc/self/status", "r");
+  for (const fd of [file, stubborn, event.fd, status]) {
+    strictEqual(prepareParts([{ fd, offsetBytes: 0n, ...name(0n, 0n) }]), null);
   }
 });
 
-testWith(noPrivateTmpfs, "allocateParts gives a tmpfs file its pages (F48)", async () => {
+testWith(noPrivateTmpfs, "prepareParts gives a tmpfs file its pages (F48)", async () => {
   await using tmpfs = await PrivateTmpfs.mount(TMPFS_KIB);
   using fd = tmpfs.createSparse("file", 8n * PAGE);
   const region = { fd, offsetBytes: 2n * PAGE, ...name(0n, 0n, 3n * PAGE) };
-  await allocateParts([region]);
+  await prepareParts([region]);
   strictEqual(await tmpfs.occupiedBytes("file"), 3 * Number(PAGE));
   // What is there already costs nothing.
-  await allocateParts([region]);
+  await prepareParts([region]);
   strictEqual(await tmpfs.occupiedBytes("file"), 3 * Number(PAGE));
 });
 
 testWith(
   noPrivateTmpfs,
-  "allocateParts refuses a tmpfs file that cannot get its pages (F48)",
+  "prepareParts refuses a tmpfs file that cannot get its pages (F48)",
   async () => {
     await using tmpfs = await PrivateTmpfs.mount(TMPFS_KIB);
     using large = tmpfs.createSparse("large", 2 * tmpfs.sizeBytes);
     const region = { fd: large, offsetBytes: 0n, ...name(0n, 0n, BigInt(2 * tmpfs.sizeBytes)) };
-    await rejects(allocateParts([region])!, {
+    await rejects(prepareParts([region])!, {
       name: "RequestRefused",
       message: /too little memory for 131072 bytes/,
     });
@@ -111,34 +134,29 @@ testWith(
     // The first of two fits.
     using small = tmpfs.createSparse("small", PAGE);
     const first = { fd: small, offsetBytes: 0n, ...name(0n, 0n) };
-    await rejects(allocateParts([first, region])!, { name: "RequestRefused" });
-    await allocateParts([first]);
+    await rejects(prepareParts([first, region])!, { name: "RequestRefused" });
+    await prepareParts([first]);
   },
 );
 
 testWith(
   noPrivateTmpfs,
-  "allocateParts refuses a tmpfs file that is too short, before it gets pages (F44)",
+  "prepareParts refuses a tmpfs file that is too short, before it gets pages (F44)",
   async () => {
     await using tmpfs = await PrivateTmpfs.mount(TMPFS_KIB);
     using fd = tmpfs.createSparse("file", PAGE);
     const region = { fd, offsetBytes: 0n, ...name(0n, 0n, 2n * PAGE) };
-    await rejects(allocateParts([region])!, /ends behind its file/);
+    await rejects(prepareParts([region])!, /ends behind its file/);
     strictEqual(await tmpfs.occupiedBytes("file"), 0);
   },
 );
 
-testWith(noEmptyPool, "allocateParts refuses huge pages that nobody has (F47)", async () => {
+testWith(noEmptyPool, "prepareParts refuses huge pages that nobody has (F47)", async () => {
   const { fd, sizeBytes } = createScarce();
   try {
     const region = { fd, offsetBytes: 0n, ...name(0n, 0n, sizeBytes) };
-    await rejects(allocateParts([region])!, { name: "RequestRefused" });
+    await rejects(prepareParts([region])!, { name: "RequestRefused" });
   } finally {
     fd.close();
   }
-});
-
-Deno.test("allocateParts rejects for a plain file, whose pages are none of its business (F62)", async () => {
-  using fd = openFile(new URL(import.meta.url).pathname, "r");
-  await rejects(allocateParts([{ fd, offsetBytes: 0n, ...name(0n, 0n) }])!, /neither memfd/);
 });

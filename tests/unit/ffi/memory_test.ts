@@ -4,6 +4,7 @@ import { libc } from "../../../ffi/libc.ts";
 import {
   addSeals,
   allocatePages,
+  canForbidShrinking,
   canRunOut,
   createGuestMemory,
   createMemfd,
@@ -14,6 +15,8 @@ import {
   fileIdentity,
   fileInfo,
   fileSystem,
+  forbidShrinking,
+  isMemoryFile,
   mapAnonymous,
   mapShared,
   memoryAddress,
@@ -117,6 +120,23 @@ Deno.test("fileSystem tells memory files from other files", () => {
   using other = openFile("/proc/self/status", "r");
   strictEqual(fileSystem(memory), "tmpfs");
   strictEqual(fileSystem(other), "other");
+});
+
+Deno.test("isMemoryFile is true for memory files only", () => {
+  using memory = createMemfd("memory-test", PAGE, { sealable: false });
+  using folder = openFile("/dev/shm", "r");
+  using device = openFile("/dev/zero", "r");
+  using other = openFile("/proc/self/status", "r");
+  deepStrictEqual([memory, folder, device, other].map(isMemoryFile), [true, false, false, false]);
+});
+
+Deno.test("forbidShrinking seals a memory file, and leaves one that cannot be sealed", async () => {
+  using memory = createMemfd("memory-test", PAGE);
+  using stubborn = createMemfd("memory-test", PAGE, { sealable: false });
+  deepStrictEqual([memory, stubborn].map(canForbidShrinking), [true, false]);
+  for (const fd of [memory, stubborn]) await forbidShrinking(fd);
+  deepStrictEqual([seals(memory), seals(stubborn)], [F_SEAL_SHRINK, F_SEAL_SEAL]);
+  strictEqual(canForbidShrinking(memory), false);
 });
 
 Deno.test("fileInfo and fileSystem throw EBADF for a descriptor that is not open", () => {
