@@ -84,9 +84,14 @@ export class EventFd implements Disposable {
  * @returns Whether it is one.
  */
 export function prepareEventFd(fd: { readonly number: number }): boolean {
-  if (Deno.readLinkSync(`/proc/self/fd/${fd.number}`) !== EVENTFD_LINK) return false;
+  if (!isEventFd(fd)) return false;
   forbidWaiting(fd.number);
   return true;
+}
+
+/** Whether a descriptor is one of events; it stays the caller's. */
+export function isEventFd(fd: { readonly number: number }): boolean {
+  return Deno.readLinkSync(`/proc/self/fd/${fd.number}`) === EVENTFD_LINK;
 }
 
 function forbidWaiting(fd: number): void {

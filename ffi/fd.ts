@@ -15,19 +15,22 @@ const F_DUPFD_CLOEXEC = 1030;
  */
 export class Fd implements Disposable {
   #number: number;
+  readonly #close: (number: number) => void;
 
-  private constructor(number: number) {
+  private constructor(number: number, close: (number: number) => void) {
     this.#number = number;
+    this.#close = close;
   }
 
   /**
    * Takes ownership of a descriptor.
    *
    * @param number An open descriptor that nobody else closes.
+   * @param close How it is closed; in this thread unless told otherwise.
    * @returns Its owner.
    */
-  static adopt(number: number): Fd {
-    return new Fd(number);
+  static adopt(number: number, close: (number: number) => void = closeNow): Fd {
+    return new Fd(number, close);
   }
 
   /** Whether it was neither closed nor released. */
@@ -47,7 +50,7 @@ export class Fd implements Disposable {
 
   /** A second descriptor of the same file, with its own owner. */
   duplicate(): Fd {
-    return new Fd(check(libc().fcntl(this.number, F_DUPFD_CLOEXEC, 0), "duplicate a descriptor"));
+    return Fd.adopt(check(libc().fcntl(this.number, F_DUPFD_CLOEXEC, 0), "duplicate a descriptor"));
   }
 
   /** Gives the ownership away. */
@@ -62,12 +65,17 @@ export class Fd implements Disposable {
     if (this.#number < 0) return;
     const number = this.#number;
     this.#number = -1;
-    // The result is of no use: on Linux the descriptor is gone whatever close returns.
-    libc().close(number);
+    this.#close(number);
   }
 
   /** Closes it. */
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Closes a descriptor in this thread. */
+export function closeNow(number: number): void {
+  // The result is of no use: on Linux the descriptor is gone whatever close returns.
+  libc().close(number);
 }

@@ -40,6 +40,14 @@ const MSG_CMSG_CLOEXEC = 0x40000000;
 const POLLIN = 1;
 const POLLRDHUP = 0x2000;
 const DESCRIPTOR_BYTES = 4;
+/**
+ * The most descriptors that the kernel passes with one message (SCM_MAX_FD). There is room for all,
+ * because the kernel closes the rest itself, and we would wait for that.
+ */
+const MOST_DESCRIPTORS = 253;
+
+/** Where {@linkcode receive} finds descriptors; read before it returns. */
+let control: Uint8Array<ArrayBuffer> | null = null;
 
 /** More descriptors came with a message than fit; those that came were closed. */
 export class ControlTruncated extends Error {
@@ -140,19 +148,25 @@ export function peerCredentials(socket: Fd): PeerCredentials {
  * @param socket The socket; stays the caller's.
  * @param into Where the bytes go; not more than its length are taken.
  * @param fds Descriptors are appended; the caller owns them.
+ * @param adopt Takes ownership of each; they are closed in this thread unless told otherwise.
  * @returns How many bytes; 0 at the end of the stream; WOULD_BLOCK when there is nothing.
  * @throws {ControlTruncated} When more than 32 descriptors came.
  * @throws {OsError} When the connection broke.
  */
-export function receive(socket: Fd, into: Uint8Array, fds: Fd[]): number {
-  const control = new Uint8Array(controlSpace(MAX_DESCRIPTORS * DESCRIPTOR_BYTES));
+export function receive(
+  socket: Fd,
+  into: Uint8Array,
+  fds: Fd[],
+  adopt: (number: number) => Fd = (number) => Fd.adopt(number),
+): number {
+  control ??= new Uint8Array(controlSpace(MOST_DESCRIPTORS * DESCRIPTOR_BYTES));
   const message = messageHeader(into, control, control.length);
   const flags = MSG_CMSG_CLOEXEC | MSG_DONTWAIT;
   const result = Number(libc().recvmsg(socket.number, message, flags));
   if (result < 0) return failedTransfer("receive from a socket");
   const { msg_controllen, msg_flags } = MSGHDR.read(new DataView(message.buffer));
-  const came = descriptors(control, Number(msg_controllen));
-  if ((msg_flags & MSG_CTRUNC) !== 0) {
+  const came = descriptors(control, Number(msg_controllen), adopt);
+  if ((msg_flags & MSG_CTRUNC) !== 0 || came.length > MAX_DESCRIPTORS) {
     for (const fd of came) fd.close();
     throw new ControlTruncated("Cannot receive a message: too many descriptors came with it");
   }
@@ -246,7 +260,11 @@ function addressOf(data: Uint8Array): bigint {
   return Deno.UnsafePointer.value(Deno.UnsafePointer.of(data as Uint8Array<ArrayBuffer>));
 }
 
-function descriptors(control: Uint8Array<ArrayBuffer>, length: number): Fd[] {
+function descriptors(
+  control: Uint8Array<ArrayBuffer>,
+  length: number,
+  adopt: (number: number) => Fd,
+): Fd[] {
   const view = new DataView(control.buffer);
   const found: Fd[] = [];
   for (let at = 0; at + CMSGHDR.size <= length;) {
@@ -254,7 +272,7 @@ function descriptors(control: Uint8Array<ArrayBuffer>, length: number): Fd[] {
     const dataBytes = Number(cmsg_len) - CMSGHDR.size;
     if (cmsg_level === SOL_SOCKET && cmsg_type === SCM_RIGHTS) {
       for (let i = 0; i + DESCRIPTOR_BYTES <= dataBytes; i += DESCRIPTOR_BYTES) {
-        found.push(Fd.adopt(i32le.get(view, at + CMSGHDR.size + i)));
+        found.push(adopt(i32le.get(view, at + CMSGHDR.size + i)));
       }
     }
     at += controlSpace(dataBytes);

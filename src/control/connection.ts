@@ -9,7 +9,8 @@
  * @module
  */
 import { EPOLLOUT } from "../../ffi/epoll.ts";
-import type { Fd } from "../../ffi/fd.ts";
+import { closeNow, type Fd } from "../../ffi/fd.ts";
+import type { ForeignDescriptors } from "../../ffi/foreign.ts";
 import { receive, send, WOULD_BLOCK } from "../../ffi/unix_socket.ts";
 import type { Backend, Reply } from "../vhost_user/backend.ts";
 import { MessageDecoder } from "../vhost_user/message.ts";
@@ -26,6 +27,8 @@ const MAX_PENDING_BYTES = 20_480;
 export interface ConnectionParts {
   /** The socket; the connection owns it from now on. */
   readonly socket: Fd;
+  /** Owns what comes through it; may still be closing what an earlier peer left. */
+  readonly foreign: ForeignDescriptors;
   /** The state machine that answers; the connection closes it. */
   readonly backend: Backend;
   /** The loop that watches the socket. */
@@ -43,6 +46,8 @@ export class Connection {
   #pendingBytes = 0;
   #deadline: ReturnType<typeof setTimeout> | null = null;
   #isOpen = true;
+  /** Whether all that the peer sent was read, and no more will come. */
+  #isDrained = false;
   #isWaiting = false;
 
   /** @param parts Socket, state machine and loop. */
@@ -64,7 +69,9 @@ export class Connection {
     this.#parts.reactor.unwatch(this.#parts.socket.number, this.#token);
     this.#decoder.close();
     this.#parts.backend.close();
-    this.#parts.socket.close();
+    // Nothing is left in it whose end could wait.
+    if (this.#isDrained) closeNow(this.#parts.socket.release());
+    else this.#parts.socket.close();
     this.#parts.onEnd(reason);
   }
 
@@ -73,6 +80,7 @@ export class Connection {
     try {
       // While an answer is being worked out, nothing but a hang-up is reported.
       if (this.#isWaiting) this.close();
+      else if (this.#parts.foreign.isClosing) this.#await(this.#settled(null));
       else if (this.#flush()) this.#read();
     } catch (error) {
       this.close(error instanceof Error ? error : new Error(String(error)));
@@ -80,21 +88,32 @@ export class Connection {
   }
 
   #read(): void {
+    const { socket, foreign, backend } = this.#parts;
     for (let i = 0; i < READS_PER_TURN && this.#isOpen; i++) {
       const fds: Fd[] = [];
-      const length = receive(this.#parts.socket, this.#decoder.target(), fds);
+      const length = receive(socket, this.#decoder.target(), fds, foreign.adopt);
       if (length === WOULD_BLOCK) break;
-      if (length === 0) return this.close();
+      if (length === 0) {
+        this.#isDrained = true;
+        return this.close();
+      }
       const message = this.#decoder.received(length, fds);
       if (message === null) continue;
-      const reply = this.#parts.backend.handle(message);
-      if (reply instanceof Promise) {
-        this.#await(reply);
+      const reply = backend.handle(message);
+      if (reply instanceof Promise || foreign.isClosing) {
+        this.#await(this.#settled(reply));
         break;
       }
       if (reply !== null && !this.#write(reply)) break;
     }
     this.#watchDeadline();
+  }
+
+  // A peer may have no more descriptors at a time that wait to be closed than a message has.
+  async #settled(reply: Reply | Promise<Reply>): Promise<Reply> {
+    const data = await reply;
+    await this.#parts.foreign.closed();
+    return data;
   }
 
   // Until the answer is there nothing more is read: messages have an order.

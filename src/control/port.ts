@@ -10,6 +10,7 @@
  */
 import { signalEventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
+import { ForeignDescriptors } from "../../ffi/foreign.ts";
 import { hasHungUp, peerCredentials } from "../../ffi/unix_socket.ts";
 import { C_CLOSED_CONNECTIONS, C_REFUSED_REQUESTS, RING_FAULT } from "../dataplane/state_layout.ts";
 import { ringAt, ringNumber, type State } from "../dataplane/state.ts";
@@ -82,6 +83,8 @@ export class Port {
   readonly #device: PortDevice;
   readonly #endpoint: Endpoint;
   readonly #reportedFaults = new Map<number, number>();
+  /** What front-ends gave, their sockets included. */
+  readonly #foreign = new ForeignDescriptors();
   #connection: Connection | null = null;
   #backend: Backend | null = null;
   /** Looks since the guest's driver is ready without memory to work on. */
@@ -123,7 +126,7 @@ export class Port {
 
   /** What the port is doing. */
   get state(): PortState {
-    if (this.#connection === null) return "waiting";
+    if (this.#connection === null) return this.#foreign.isClosing ? "connected" : "waiting";
     return this.#device.isUp ? "up" : "connected";
   }
 
@@ -137,6 +140,11 @@ export class Port {
     this.#isClosing = true;
     this.#connection?.close();
     this.#endpoint.close();
+  }
+
+  /** Waits until everything is closed that front-ends gave; may take for ever. */
+  async settled(): Promise<void> {
+    await this.#foreign.closed();
   }
 
   /** Looks for what a person should know; called by the switch's clock, several times a second. */
@@ -218,7 +226,8 @@ export class Port {
     });
   }
 
-  #attach(socket: Fd): void {
+  #attach(accepted: Fd): void {
+    const socket = this.#foreign.adopt(accepted.release());
     const { pid } = peerCredentials(socket);
     const peer = { pid, name: processName(pid) };
     if (this.#connection !== null) {
@@ -240,6 +249,7 @@ export class Port {
     this.#connection = new Connection({
       socket,
       backend: this.#backend,
+      foreign: this.#foreign,
       reactor: this.#parts.reactor,
       onEnd: (reason) => this.#detach(reason),
     });

@@ -27,6 +27,8 @@ import { WorkerPool, type WorkerStatistics } from "./worker_pool.ts";
 
 /** How often the switch's clock advances and quarantined rings are looked for. */
 const CLOCK_MS = 250;
+/** How long the end waits for what peers gave to be closed. */
+const SETTLE_MS = 500;
 
 /** Who is told what happens. */
 export interface SwitchEvents {
@@ -125,6 +127,15 @@ export class Switch {
     for (const port of this.#ports) port.close();
     await this.#reactor.stop();
     await this.#workers.stop();
+    await this.#settle();
+  }
+
+  // A peer that holds up the closing of what it gave must not hold up the end.
+  async #settle(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, SETTLE_MS);
+    await Promise.race([promise, Promise.all(this.#ports.map((port) => port.settled()))]);
+    clearTimeout(timer);
   }
 
   #prepareBridges(): void {

@@ -4,15 +4,16 @@
  *
  * @module
  */
-import { match, ok } from "node:assert/strict";
+import { match, ok, strictEqual } from "node:assert/strict";
 import { EventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { HEADER } from "../../src/vhost_user/layouts.ts";
 import { encode } from "../../src/vhost_user/message.ts";
-import { MAX_PAYLOAD_BYTES, Request } from "../../src/vhost_user/numbers.ts";
+import { FLAG_NEED_REPLY, MAX_PAYLOAD_BYTES, Request } from "../../src/vhost_user/numbers.ts";
 import { REQUESTS } from "../../src/vhost_user/requests.ts";
 import { nextTurn } from "../support/eventually.ts";
 import { countDescriptors } from "../support/leaks.ts";
+import { connectLingering } from "../support/lingering_socket.ts";
 import { provoke, testAttack } from "../support/test_lab.ts";
 import { NOTHING, ringAddress, ringState, u64 } from "../support/vhost_messages.ts";
 
@@ -23,6 +24,8 @@ const EVENTFD_REQUESTS = [
   Request.SET_VRING_CALL,
   Request.SET_VRING_ERR,
 ] as const;
+/** Longer than anything else takes. */
+const LINGER_SECONDS = 10;
 const GET_FEATURES = encode(Request.GET_FEATURES, 0, NOTHING);
 
 async function withEventFd(fn: (fd: Fd) => Promise<void>): Promise<void> {
@@ -109,6 +112,50 @@ testAttack(
       await client.send(GET_FEATURES.subarray(0, 3), new Array(32).fill(fd));
     }),
 );
+
+testAttack(
+  "Switch serves others while a descriptor that it refused takes its time to be closed (F27)",
+  async (lab) => {
+    const { socket, peer } = await connectLingering(LINGER_SECONDS);
+    using client = await (await lab.connect("a")).negotiate();
+    const options = { flags: FLAG_NEED_REPLY, fds: [socket] };
+    await client.say(Request.SET_VRING_CALL, u64(0), options);
+    // From now on the switch has the last one.
+    socket.close();
+    let isAnswered = false;
+    const answer = client.number(Request.SET_VRING_CALL).finally(() => isAnswered = true);
+    await lab.exchange("b", "c");
+    strictEqual(isAnswered, false);
+    peer.close();
+    strictEqual(await answer, 1n);
+  },
+);
+
+for (const [what, count] of [["that it has not read", 1], ["of too many", 33]] as const) {
+  testAttack(
+    `Switch serves others while a descriptor ${what} takes its time to be closed (F24, F27)`,
+    async (lab) => {
+      const { socket, peer } = await connectLingering(LINGER_SECONDS);
+      {
+        using client = await lab.connect("a");
+        // The switch hangs up when it reads this, with the descriptor still in its socket.
+        if (count === 1) await client.send(new Uint8Array(HEADER.size));
+        await client.send(GET_FEATURES, new Array(count).fill(socket));
+        socket.close();
+        await lab.exchange("b", "c");
+      }
+      strictEqual(lab.report("a").state, "connected");
+      // The next front-end waits for that.
+      using next = await lab.connect("a");
+      let isAnswered = false;
+      const answer = next.probe().finally(() => isAnswered = true);
+      await lab.exchange("b", "c");
+      strictEqual(isAnswered, false);
+      peer.close();
+      ok(await answer > 0n);
+    },
+  );
+}
 
 for (const request of EVENTFD_REQUESTS) {
   const name = REQUESTS[request].name;

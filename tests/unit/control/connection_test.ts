@@ -1,5 +1,6 @@
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import type { Fd } from "../../../ffi/fd.ts";
+import { ForeignDescriptors } from "../../../ffi/foreign.ts";
 import { receive, send, unixSocketPair, WOULD_BLOCK } from "../../../ffi/unix_socket.ts";
 import { Connection } from "../../../src/control/connection.ts";
 import { Reactor } from "../../../src/control/reactor.ts";
@@ -48,6 +49,7 @@ class Trial implements AsyncDisposable {
   readonly ends: (Error | null)[] = [];
   readonly connection: Connection;
   readonly #reactor = new Reactor();
+  readonly #foreign = new ForeignDescriptors();
   readonly #decoder = new MessageDecoder();
 
   constructor(slowFrom = 0) {
@@ -57,6 +59,7 @@ class Trial implements AsyncDisposable {
     this.#reactor.start();
     this.connection = new Connection({
       socket,
+      foreign: this.#foreign,
       backend: this.backend as unknown as Backend,
       reactor: this.#reactor,
       onEnd: (reason) => this.ends.push(reason),
