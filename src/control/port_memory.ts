@@ -22,6 +22,7 @@ import {
   fileIdentity,
   fileInfo,
   fileSystem,
+  isMemoryFile,
   mapAnonymous,
   mapShared,
   memoryAddress,
@@ -231,7 +232,9 @@ export class PortMemory {
   // Whether this part of this file is there already, under the same addresses.
   #isRepetition(request: RegionRequest): boolean {
     const known = this.#mayRepeat && this.#regions.find((one) => isSame(one, request));
-    return known ? this.#extents.get(known)!.source === sourceOf(request) : false;
+    // Another kind of file must not even be asked which one it is.
+    if (!known || !isMemoryFile(request.fd)) return false;
+    return this.#extents.get(known)!.source === sourceOf(request);
   }
 
   #mapRegion(request: RegionRequest, there: Place): void {
