@@ -331,13 +331,17 @@ export function publishUsed(p: u32, r: u32, elements: u32, amount: u32, stride: 
   const end = load<u32>(r + RING_NEXT_AVAIL);
   let position = end;
   for (let element = elements + (amount - 1) * stride; element !== elements; element -= stride) {
-    position = passRest(table, size, position, load<u32>(element + USED_SLOTS));
+    position = preceding(position, size);
+    const slots = load<u32>(element + USED_SLOTS);
+    if (slots !== 1) position = passRest(table, size, position, slots);
     const used = load<u64>(element + USED_ID);
     const length = <u32> (used >> 32);
     const at = table + (<u64> (position & ~WRAP) << DESC_SHIFT);
     guest.store64(at + 8, <u64> length | used << 32 | <u64> usedFlags(position, length) << 48);
   }
-  position = passRest(table, size, position, load<u32>(elements + USED_SLOTS));
+  position = preceding(position, size);
+  const slots = load<u32>(elements + USED_SLOTS);
+  if (slots !== 1) position = passRest(table, size, position, slots);
   const first = table + (<u64> (position & ~WRAP) << DESC_SHIFT);
   guest.store32(first + 8, load<u32>(elements + USED_LENGTH));
   guest.store16(first + 12, load<u32>(elements + USED_ID));
@@ -350,10 +354,10 @@ export function publishUsed(p: u32, r: u32, elements: u32, amount: u32, stride: 
   return mustCall(p, r, end);
 }
 
-// Marks the descriptors of a chain that ends before `end`, all but the first, whose position it
+// Marks the descriptors of a chain that ends with `last`, all but the first, whose position it
 // returns.
-function passRest(table: u64, size: u32, end: u32, slots: u32): u32 {
-  let position = preceding(end, size);
+function passRest(table: u64, size: u32, last: u32, slots: u32): u32 {
+  let position = last;
   for (; slots > 1; slots--) {
     const flags = table + (<u64> (position & ~WRAP) << DESC_SHIFT) + FLAGS;
     const used = (position & WRAP) !== 0 ? DESC_F_USED : 0;
