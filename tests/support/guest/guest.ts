@@ -50,6 +50,8 @@ export interface GuestOptions {
   readonly address: string;
   /** Further properties of its network device, like `mrg_rxbuf=off`. */
   readonly device?: string;
+  /** Further parameters of its kernel. */
+  readonly kernel?: string;
   /** The QEMU that runs it; the installed one unless given. */
   readonly qemu?: Qemu;
   /** Whether memory can be plugged into it while it runs. */
@@ -238,6 +240,7 @@ export async function qemuCommand(
   const parameters = [
     ...["console=ttyS0", "quiet", "panic=-1", `address=${options.address}`],
     ...options.isInteractive ? ["interactive"] : [],
+    ...options.kernel === undefined ? [] : [options.kernel],
   ];
   const args = [
     ...qemu.options,
