@@ -27,7 +27,11 @@ if (import.meta.main) {
     .option("--minutes <count>", "how long, warm-up included", parsePositive, 60)
     .option("--seed <number>", "what the guests' doings follow from", parsePositive, drawSeed())
     .option("--workers <count>", "poll Workers; by default what the switch takes", parsePositive)
-    .option("--lazy-collector", "let V8 collect garbage when it likes, as users do", false)
+    .option(
+      "--lazy-collector",
+      "collect when V8 likes, as users do; its saw teeth may look like growth",
+      false,
+    )
     .option("--json", "print every sample as JSON instead of the table", false);
   Deno.exit(await run(program.parse(Deno.args, { from: "user" }).opts<Options>()));
 }
