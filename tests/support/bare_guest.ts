@@ -5,12 +5,21 @@
  */
 import { EventFd } from "../../ffi/eventfd.ts";
 import { createGuestMemory, createMemfd, mapShared, memoryAddress } from "../../ffi/memory.ts";
-import { Frontend } from "../../src/vhost_user/frontend.ts";
-import { featureSet, VIRTIO_F_VERSION_1 } from "../../src/virtio/features.ts";
+import type { Fd } from "../../ffi/fd.ts";
+import type { MemoryRegion } from "../../src/vhost_user/backend.ts";
+import { Frontend, type FrontendSetup } from "../../src/vhost_user/frontend.ts";
+import { VRING_STATE } from "../../src/vhost_user/layouts.ts";
+import { Request } from "../../src/vhost_user/numbers.ts";
+import {
+  featureSet,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+  VIRTIO_F_VERSION_1,
+} from "../../src/virtio/features.ts";
 import { placeRing } from "../../src/virtio/layouts.ts";
 import { RawClient } from "./raw_client.ts";
 import { RawRing } from "./raw_ring.ts";
 import { converseAsync } from "./test_guest.ts";
+import { memoryTable, ringAddress, ringState, u64 } from "./vhost_messages.ts";
 
 const RING_SIZE = 16;
 const MEMORY_BYTES = 65536;
@@ -31,7 +40,7 @@ export class BareGuest implements Disposable {
   readonly data: Uint8Array;
   readonly #frontend = new Frontend();
   readonly #resources: DisposableStack;
-  readonly #setup: Parameters<Frontend["attach"]>[0];
+  readonly #setup: Omit<FrontendSetup, "regions"> & { regions: (MemoryRegion & { fd: Fd })[] };
 
   private constructor(client: RawClient) {
     using stack = new DisposableStack();
@@ -68,7 +77,7 @@ export class BareGuest implements Disposable {
   static async attach(path: string): Promise<BareGuest> {
     const guest = new BareGuest(await RawClient.connect(path));
     try {
-      await guest.setUp();
+      await converseAsync(guest.client, guest.#frontend.attach(guest.#setup));
       return guest;
     } catch (error) {
       guest[Symbol.dispose]();
@@ -81,18 +90,40 @@ export class BareGuest implements Disposable {
     return ADDRESS + BigInt(MEMORY_BYTES / 2 + offset);
   }
 
-  /** Says everything that a front-end says when the guest's driver is ready, once more if need be. */
-  async setUp(): Promise<void> {
-    await converseAsync(this.client, this.#frontend.attach(this.#setup));
+  /**
+   * Says what a front-end says when the guest's driver resets the device and sets it up again.
+   *
+   * It waits for nothing; {@linkcode ringBases} reads the answers.
+   */
+  async sayReset(): Promise<void> {
+    const { client } = this;
+    const [region] = this.#setup.regions;
+    for (const index of [0, 1]) await client.say(Request.GET_VRING_BASE, ringState(index, 0));
+    const features = this.#setup.features | featureSet(VHOST_USER_F_PROTOCOL_FEATURES);
+    await client.say(Request.SET_FEATURES, u64(features));
+    const { guestAddress: guest, sizeBytes: size, frontendAddress: user, fd } = region!;
+    await client.say(Request.SET_MEM_TABLE, memoryTable([{ guest, size, user }]), { fds: [fd] });
+    for (const index of [0, 1]) await this.#sayRing(index);
+    for (const index of [0, 1]) await client.say(Request.SET_VRING_ENABLE, ringState(index, 1));
   }
 
-  /** Says what it says when the driver resets the device; returns where both rings stood. */
-  async stopRings(): Promise<number[]> {
+  /** Where both rings stood at a reset. */
+  async ringBases(): Promise<number[]> {
     const bases: number[] = [];
-    for (const index of [0, 1]) {
-      bases.push(await converseAsync(this.client, this.#frontend.stopRing(index)));
+    for (const _ of [0, 1]) {
+      const { payload } = await this.client.reply();
+      bases.push(VRING_STATE.read(new DataView(payload.buffer, payload.byteOffset)).num);
     }
     return bases;
+  }
+
+  async #sayRing(index: number): Promise<void> {
+    const { size, descAddress: desc, availAddress: avail, usedAddress: used } = this.#setup
+      .rings[index]!;
+    await this.client.say(Request.SET_VRING_NUM, ringState(index, size));
+    await this.client.say(Request.SET_VRING_BASE, ringState(index, 0));
+    await this.client.say(Request.SET_VRING_ADDR, ringAddress(index, { desc, avail, used }));
+    await this.client.say(Request.SET_VRING_KICK, u64(index), { fds: [this.kick.fd] });
   }
 
   /** Hangs up, and closes every descriptor. */

@@ -34,6 +34,8 @@ export interface SleepingDriverRole {
   readonly length: number;
   /** How many chains it sends, one at a time. */
   readonly rounds: number;
+  /** How long it sends at most. */
+  readonly patienceMs: number;
   /** The processor to stay on; null for any. */
   readonly processor: number | null;
 }
@@ -57,6 +59,9 @@ export interface WakeUps {
 
 /** A call comes within microseconds, on a very busy machine within milliseconds. */
 const PATIENCE_MS = 5000;
+/** Only one wish in so many is to be early enough for a sleep, which takes far longer than the rest. */
+const WISHES_PER_SLEEP = 8;
+const ROUNDS_PER_CLOCK = 64;
 /** The moment to ask is varied by so many looks at a word. */
 const SPREAD = 8;
 
@@ -82,7 +87,7 @@ scope.onmessage = ({ data: role }) => {
 };
 
 function play(
-  { address, length, rounds, memory }: SleepingDriverRole,
+  { address, length, rounds, patienceMs, memory }: SleepingDriverRole,
   queue: DriverVirtqueue | PackedDriverVirtqueue,
   call: EventFd,
 ): WakeUps {
@@ -94,7 +99,9 @@ function play(
   epoll.add(call.fd.number, EPOLLIN | EPOLLET, 0);
   queue.disableCalls();
   let delay = 0;
+  const end = performance.now() + patienceMs;
   for (let round = 0; round < rounds; round++) {
+    if (round % ROUNDS_PER_CLOCK === 0 && performance.now() > end) break;
     queue.add(chain, 0);
     queue.publish();
     for (let i = delay + round % SPREAD; i > 0; i--) Atomics.load(word, 0);
@@ -104,7 +111,7 @@ function play(
     } else {
       if (!sleep(queue, epoll)) return { ...result, isLost: true };
       result.slept++;
-      delay++;
+      delay += WISHES_PER_SLEEP - 1;
     }
     queue.take();
     queue.disableCalls();

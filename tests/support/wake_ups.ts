@@ -22,8 +22,13 @@ const TRANSMIT = 1;
  *
  * @param features What the guest negotiated.
  * @param rounds How many chains it sends, one at a time.
+ * @param patienceMs How long it sends at most: on a busy machine each sleep takes a time slice.
  */
-export async function countWakeUps(features: bigint, rounds: number): Promise<WakeUps> {
+export async function countWakeUps(
+  features: bigint,
+  rounds: number,
+  patienceMs: number,
+): Promise<WakeUps> {
   const state = new State();
   new BridgeMembers(state).setAgeing(0, 300);
   const guest = new GuestSim(state, 0, { features, queueSize: SIZE, buffers: 0 });
@@ -39,7 +44,12 @@ export async function countWakeUps(features: bigint, rounds: number): Promise<Wa
   const processors = threadProcessors();
   try {
     const ready = nextReport(worker);
-    worker.postMessage(roleOf(guest, features, rounds, processors.at(-1)!));
+    worker.postMessage(
+      {
+        ...roleOf(guest, features),
+        ...{ rounds, patienceMs, processor: processors.at(-1)! },
+      } satisfies SleepingDriverRole,
+    );
     const { callFd } = await ready as Extract<SleepingDriverReport, { kind: "ready" }>;
     state.set32(ringAt(ringNumber(0, TRANSMIT)) + RING_CALL_FD, callFd);
     const pin = processors.slice(0, 1);
@@ -61,9 +71,7 @@ export async function countWakeUps(features: bigint, rounds: number): Promise<Wa
 function roleOf(
   guest: GuestSim,
   features: bigint,
-  rounds: number,
-  processor: number,
-): SleepingDriverRole {
+): Omit<SleepingDriverRole, "rounds" | "patienceMs" | "processor"> {
   const frame = makeFrame(BROADCAST, stationAddress(0));
   const length = guest.headerBytes + frame.length;
   const address = guest.allocate(length);
@@ -72,7 +80,7 @@ function roleOf(
   return {
     ...{ memory: guest.memory.memory, memoryAddress: Number(guestAddress) - localAddress },
     ...{ places: guest.raw(TRANSMIT).places, size: SIZE, isPacked: guest.isPacked },
-    ...{ address: Number(address), length, rounds, processor },
+    ...{ address: Number(address), length },
     hasEventIndex: hasFeature(features, VIRTIO_F_EVENT_IDX),
   };
 }
