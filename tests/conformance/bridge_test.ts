@@ -4,8 +4,14 @@ import {
   FDB,
   FDB_ENTRY_BYTES,
   FDB_WAYS,
+  MAX_FRAME_BYTES,
   PORT_GENERATION,
 } from "../../src/dataplane/state_layout.ts";
+import {
+  featureSet,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_NET_F_MRG_RXBUF,
+} from "../../src/virtio/features.ts";
 import { BROADCAST, makeFrame, stationAddress } from "../support/frames.ts";
 import { type SwitchOptions, SwitchSim } from "../support/guest_sim.ts";
 
@@ -279,6 +285,43 @@ Deno.test("Bridge keeps the order of each flow in bursts to many destinations (L
     const received = sim.guests[port]!.receive().map(({ frame }) => frame);
     deepStrictEqual(received, wanted.map(({ frame }) => frame));
   }
+});
+
+Deno.test("Bridge drops and counts a frame that is longer than any may be, and passes the longest (L02)", async () => {
+  const sender = { sendBytes: 2 ** 20 };
+  const receiver = { features: featureSet(VIRTIO_F_VERSION_1, VIRTIO_NET_F_MRG_RXBUF) };
+  const sim = await SwitchSim.create([sender, receiver, receiver]);
+  for (const length of [MAX_FRAME_BYTES + 1, 2 * MAX_FRAME_BYTES, MAX_FRAME_BYTES]) {
+    sim.guests[0]!.send(makeFrame(BROADCAST, A, length));
+  }
+  sim.settle();
+  strictEqual(sim.counters(0).drops["bad chain"], 2);
+  for (const port of [1, 2]) {
+    const frames = sim.guests[port]!.receive().map(({ frame }) => frame);
+    deepStrictEqual(frames, [makeFrame(BROADCAST, A, MAX_FRAME_BYTES)]);
+  }
+  // The sender's ring is none the worse for it.
+  deepStrictEqual(deliver(sim, 0, BROADCAST, A), [1, 2]);
+  strictEqual(sim.counters(0).receivedFrames, 2);
+});
+
+Deno.test("Bridge learns nothing from a frame that is longer than any may be (L02)", async () => {
+  const sim = await SwitchSim.create([{ sendBytes: 2 ** 20 }, {}, {}]);
+  sim.guests[0]!.send(makeFrame(BROADCAST, B, MAX_FRAME_BYTES + 1));
+  sim.settle();
+  strictEqual(sim.counters(0).learned, 0);
+  deepStrictEqual(deliver(sim, 1, B, A), [0, 2]);
+});
+
+Deno.test("Bridge drops and counts a frame for which a port's buffers are too short, for that port alone (L02)", async () => {
+  const sim = await SwitchSim.create([{}, { bufferBytes: 12 + 1514 }, { bufferBytes: 12 + 1513 }]);
+  deepStrictEqual(deliver(sim, 0, BROADCAST, A), [1, 2]);
+  sim.guests[0]!.send(makeFrame(BROADCAST, A, 1514));
+  sim.settle();
+  const received = [1, 2].map((port) => sim.guests[port]!.receive().length);
+  deepStrictEqual(received, [1, 0]);
+  deepStrictEqual([1, 2].map((port) => sim.counters(port).drops["too big"]), [0, 1]);
+  deepStrictEqual(deliver(sim, 0, BROADCAST, A), [1, 2]);
 });
 
 Deno.test("Bridge floods to 255 ports (L22)", async () => {

@@ -1,6 +1,7 @@
 /**
  * Several poll Workers fill one receive ring at full speed, while this thread plays the drivers:
- * every frame arrives once, intact and in its flow's order; also while control stops and starts rings.
+ * every frame arrives once, intact and in its flow's order; also while control stops and starts rings,
+ * and when each chain has an index update of its own.
  *
  * @module
  */
@@ -26,6 +27,8 @@ import { SwitchSim } from "../support/guest_sim.ts";
 
 const SECONDS = 2;
 const STOPS = 300;
+/** Writes of the available index: once around its range, in one second. */
+const UPDATES = 65_536;
 /** The receiver's ring holds what all sources can have on the way. */
 const SINK_SIZE = 1024;
 /** Plain copies, copies that end within the snapshot, and long ones. */
@@ -190,6 +193,24 @@ Deno.test("Workers lose only what they count while the receiver's ring is stoppe
     shared.restartSink();
   }
   deepStrictEqual(shared.drops(), shared.lost === 0 ? {} : { "not ready": shared.lost });
+});
+
+Deno.test("A Worker takes 65,536 chains in a second, each with an index of its own, from a ring of 256 (G23)", async () => {
+  await using shared = await SharedRing.start(1);
+  const [source] = shared.sources;
+  strictEqual(source!.size, 256);
+  const start = performance.now();
+  for (let updates = 0; updates < UPDATES;) {
+    // On a machine that is too busy for that it takes longer.
+    const due = Math.min(UPDATES, (performance.now() - start) / 1000 * UPDATES);
+    while (updates < due && source!.send(1) === 1) {
+      if (++updates % BATCH === 0) shared.sink.receive();
+    }
+    shared.sink.receive();
+  }
+  shared.drain();
+  deepStrictEqual([shared.lost, shared.sink.gaps, shared.drops()], [0, 0, {}]);
+  strictEqual(shared.sink.next[0], UPDATES);
 });
 
 Deno.test("RingInstance.reserve gives up a ring that stays locked, and counts what it drops", async () => {

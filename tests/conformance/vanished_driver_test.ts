@@ -19,6 +19,7 @@ import { ConsoleProcess } from "../support/console_process.ts";
 import { eventually } from "../support/eventually.ts";
 import { BROADCAST, makeFrame, stationAddress } from "../support/frames.ts";
 import { type GuestSim, SwitchSim } from "../support/guest_sim.ts";
+import { countMappings } from "../support/leaks.ts";
 import { TestGuest } from "../support/test_guest.ts";
 import { testAttack, type TestLab } from "../support/test_lab.ts";
 
@@ -129,6 +130,8 @@ function checkNextDriver(sim: SwitchSim, guest: GuestSim, addr: bigint): void {
 // ── A whole front-end that is killed while its rings are polled ──────────────────────────────────
 
 const FRONTEND = new URL("../support/sending_frontend.ts", import.meta.url);
+/** The name of its memory, which nobody but the switch maps in this process. */
+const FRONTEND_MEMFD = "labswitch-host";
 const KILLS = 2;
 const START_TIMEOUT_MS = 30_000;
 /** What a shell says of a process that SIGKILL (9) ended. */
@@ -150,10 +153,12 @@ testAttack(
       await eventually("more frames", () => {
         return lab.report("a").counters.receivedFrames > received || null;
       });
+      ok(countMappings(Deno.pid, FRONTEND_MEMFD) > 0);
       await beside(lab, async () => {
         strictEqual(await victim.awaitEnd(0), KILLED);
         await lab.idle("a");
       });
+      strictEqual(countMappings(Deno.pid, FRONTEND_MEMFD), 0);
       strictEqual(await lab.endReason("a"), null);
     }
   },
