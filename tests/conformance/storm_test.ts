@@ -29,12 +29,15 @@ Deno.test("PollLoop takes a full burst from a sender of unicast in each turn of 
   const sending = new SteadySender(unicast!, [makeFrame(to, stationAddress(1), FRAME_BYTES)]);
   let arrived = 0;
   let flooded = 0;
+  // Both always have more than a burst to send.
+  for (const sender of [storming, sending]) sender.send(2 * BURST);
   for (let turn = 0; turn < TURNS; turn++) {
-    // Both always have more than a burst to send.
-    for (const sender of [storming, sending]) sender.send(turn === 0 ? 2 * BURST : BURST);
     sim.turn();
-    flooded += storming.takeSent();
+    const returned = storming.takeSent();
+    storming.send(returned);
+    flooded += returned;
     strictEqual(sending.takeSent(), BURST);
+    sending.send(BURST);
     receivers[0]!.receive(({ length }) => length === FRAME_BYTES ? arrived++ : 0);
     for (const receiver of receivers.slice(1)) receiver.receive(() => {});
   }
