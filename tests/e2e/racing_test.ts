@@ -247,7 +247,8 @@ function checkCounters(lab: Labswitch, port: string, kind: RacingKind): void {
 
 /** In all, over both formats and both ways to ask. */
 const WAKE_UPS = 1_000_000;
-const PATIENCE_MS = 120_000;
+/** On a busy machine each sleep takes a time slice. */
+const PATIENCE_MS = 600_000;
 
 Deno.test("Switch loses no wake-up of a driver that asks at the last moment a million times (G12)", async () => {
   for (const format of [[], [VIRTIO_F_RING_PACKED]]) {
@@ -256,6 +257,7 @@ Deno.test("Switch loses no wake-up of a driver that asks at the last moment a mi
       const { found, slept, isLost } = await countWakeUps(features, WAKE_UPS / 4, PATIENCE_MS);
       console.log(`${found} found, ${slept} slept`);
       ok(!isLost, `lost after ${found} found, ${slept} slept`);
+      strictEqual(found + slept, WAKE_UPS / 4);
       ok(Math.min(found, slept) > 0);
     }
   }
