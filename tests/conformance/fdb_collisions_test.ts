@@ -22,6 +22,8 @@ import { TestLab } from "../support/test_lab.ts";
 
 /** Sets of the database: what a bridge of 4,096 addresses, which is the default, has. */
 const SETS = 1024;
+/** What a bridge of 64 addresses has. */
+const FEW_SETS = 16;
 const SET_BYTES = FDB_WAYS * FDB_ENTRY_BYTES;
 /** The set at which is aimed. */
 const SET = 7;
@@ -147,6 +149,33 @@ Deno.test("Bridge spreads addresses that share a set under one seed with another
     }
   }
 });
+
+// What multiplying does to the highest bits of an address reaches only few bits of the product. If the
+// set were taken from below those, addresses that differ there alone would share it whatever the seed.
+Deno.test("Bridge spreads addresses that differ in their highest bits alone under any seed (L08)", async () => {
+  const family = Array.from({ length: 16 }, (_, i) => {
+    const bits = BigInt(i);
+    // The lower four undo what the upper four do when the address is folded.
+    return stationOf(keyOf(stationAddress(0x50_0000)) ^ bits << 44n ^ bits << 15n);
+  });
+  for (const seed of SEEDS) {
+    const sim = await SwitchSim.create([{}, {}, {}], { fdbSets: FEW_SETS });
+    sim.state.set64(FDB_SEED, seed);
+    teach(sim, ATTACKER, family);
+    const sets = family.map((station) => {
+      return [...Array(FEW_SETS).keys()].find((set) =>
+        addressesIn(sim, set).includes(keyOf(station))
+      );
+    });
+    ok(new Set(sets).size > 4, `sets ${sets} with seed ${seed.toString(16)}`);
+  }
+});
+
+/** The station of an address as the table holds it. */
+function stationOf(key: bigint): string {
+  const bytes = Array.from({ length: 6 }, (_, i) => Number(key >> BigInt(8 * i) & 0xffn));
+  return bytes.map((byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
 
 Deno.test("Switch draws another odd seed at each start (L08)", async () => {
   const seeds = await Promise.all([1, 2].map(async () => {

@@ -42,10 +42,12 @@ function keyOf(bridge: u32, address: u64): u64 {
   return address | <u64> bridge << 48 | VALID;
 }
 
-// Multiplicative hashing; the high bits depend on all bits of the key.
+// Multiplicative hashing; the highest bits depend on all bits of the key. The set is taken from the
+// bits above those of an address, or addresses that differ only at the top would share it under any
+// seed: MAX_FDB_SETS has 15 bits.
 function setOf(key: u64): u32 {
   const hash = (key ^ key >> 29) * load<u64>(FDB_SEED);
-  return FDB + (<u32> (hash >> 40) & load<u32>(FDB_MASK)) * FDB_WAYS * FDB_ENTRY_BYTES;
+  return FDB + (<u32> (hash >> 49) & load<u32>(FDB_MASK)) * FDB_WAYS * FDB_ENTRY_BYTES;
 }
 
 function valueOf(port: u32, now: u32): u64 {
