@@ -17,6 +17,8 @@ export const ENAMETOOLONG = 36;
 export const ECONNREFUSED = 111;
 /** Connection reset by the peer. */
 export const ECONNRESET = 104;
+/** Nobody will read what is written. */
+export const EPIPE = 32;
 
 /** Name and meaning of the numbers that the calls of this folder can return (asm-generic/errno.h). */
 const NAMES: Readonly<Record<number, readonly [name: string, meaning: string]>> = {

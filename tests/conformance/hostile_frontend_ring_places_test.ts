@@ -132,7 +132,8 @@ for (const [what, open] of Object.entries(READ_ONLY)) {
     const elsewhere = {
       ...{ desc: RING.desc + PAGE, avail: RING.avail + PAGE, used: RING.used + PAGE },
     };
-    await expectRefusal(lab, client, elsewhere);
+    strictEqual(await start(client, elsewhere), 1n);
+    strictEqual(lab.events.at(-1)?.kind, "no-memory");
     strictEqual(await share(client, [here], [good]), 0n);
     await expectRefusal(lab, client, elsewhere);
     strictEqual(await start(client, RING), 0n);

@@ -140,8 +140,10 @@ testAttack(
     using client = await lab.connect("a");
     await client.fill(GET_FEATURES);
     await lab.exchange("b", "c");
-    const isOver = () => lab.report("a").state === "waiting" || null;
+    // On a busy machine a full socket may only mean that the switch had no turn: so it goes on.
+    const isOver = () => client.pour(GET_FEATURES) ? null : true;
     await eventually("the switch gives up", isOver, END_TIMEOUT_MS);
+    match((await lab.endReason("a"))!, /does not read its replies/);
   },
 );
 

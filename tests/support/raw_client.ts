@@ -5,7 +5,7 @@
  * @module
  */
 import { strictEqual } from "node:assert/strict";
-import { EAGAIN, ECONNRESET, OsError } from "../../ffi/errno.ts";
+import { EAGAIN, ECONNRESET, EPIPE, OsError } from "../../ffi/errno.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { connectUnix, receive, send, WOULD_BLOCK } from "../../ffi/unix_socket.ts";
 import { U64 } from "../../src/vhost_user/layouts.ts";
@@ -74,6 +74,18 @@ export class RawClient implements Disposable {
         refused++;
         await nextTurn();
       }
+    }
+  }
+
+  /** Sends the same bytes as often as the socket takes them now; returns whether it is still open. */
+  pour(data: Uint8Array): boolean {
+    try {
+      while (send(this.socket, data) !== WOULD_BLOCK);
+      return true;
+    } catch (error) {
+      // The first comes when the switch left something unread.
+      if (error instanceof OsError && [ECONNRESET, EPIPE].includes(error.errno)) return false;
+      throw error;
     }
   }
 
