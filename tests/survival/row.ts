@@ -33,6 +33,8 @@ export interface Row {
   readonly answer: string;
   /** Why no test can act it out; absent when one can. */
   readonly reason?: string;
+  /** What the switch does not survive all the same, whatever the tests show; absent as a rule. */
+  readonly limit?: string;
 }
 
 /** The groups in the order of the table, each with its number of rows and what misbehaves. */
@@ -53,13 +55,21 @@ const PARENTHESES = /\(([^()]*)\)/g;
 /** An id, or the first and the last of several. */
 const IDS = /\b([GFBLX])(\d{2,3})(?:\s?[–-]\s?\1(\d{2,3}))?(?!\d)/g;
 
-/** Rows from id, what, answer and, where no test can act it out, the reason. */
-export function rowsOf(
-  rows: readonly (readonly [id: string, what: string, answer: string, reason?: string])[],
-): Row[] {
-  return rows.map(([id, what, answer, reason]) => ({
+/** A row as a list: what comes last is left out as a rule. */
+export type RowTuple = readonly [
+  id: string,
+  what: string,
+  answer: string,
+  reason?: string | undefined,
+  limit?: string,
+];
+
+/** Rows from what the lists hold. */
+export function rowsOf(rows: readonly RowTuple[]): Row[] {
+  return rows.map(([id, what, answer, reason, limit]) => ({
     ...{ id, what, answer },
     ...(reason !== undefined && { reason }),
+    ...(limit !== undefined && { limit }),
   }));
 }
 
