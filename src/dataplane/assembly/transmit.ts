@@ -198,7 +198,8 @@ function logPlaced(w: u32, p: u32): void {
 // Whoever holds the lock is done in microseconds while it runs, so it is waited for on the processor
 // first. A holder that does not run needs the processor, perhaps this one: then this Worker sleeps.
 // A holder that died is replaced by control, which may be waiting for this Worker's turn to end: so
-// the wait has an end, and the frames are lost. Control itself never takes this lock.
+// the wait has an end, and the frames are lost. Control takes this lock for an announcement, under a
+// number of its own, and waits no longer than a Worker does.
 function lock(worker: u32, r: u32): bool {
   for (let round: u32 = 0; round < LOCK_ROUNDS; round++) {
     for (let i: u32 = 0; i < LOCK_SPINS; i++) {
