@@ -14,7 +14,7 @@ import {
   summary,
 } from "../fuzz/conversation/command.ts";
 import { readFixtures } from "../fuzz/conversation/fixture.ts";
-import { drawSeed } from "../fuzz/options.ts";
+import { drawSeed } from "../support/options.ts";
 import { ConversationMaker } from "../fuzz/conversation/generator.ts";
 import type { Recall } from "../fuzz/conversation/narrow.ts";
 

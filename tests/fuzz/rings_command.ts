@@ -8,7 +8,7 @@
  * @module
  */
 import type { Command } from "commander";
-import { drawSeed, parseCount } from "./options.ts";
+import { drawSeed, parseCount } from "../support/options.ts";
 import { Difference, kindOf, RingFuzz } from "./ring_fuzz.ts";
 
 const INPUTS_PER_REPORT = 100_000;

@@ -8,6 +8,7 @@
  * @module
  */
 import { Command, InvalidArgumentError } from "commander";
+import { drawSeed } from "../support/options.ts";
 import { renderVerdict } from "./report.ts";
 import { soak } from "./soak.ts";
 import { judge } from "./verdict.ts";
@@ -53,8 +54,4 @@ function parsePositive(text: string): number {
     throw new InvalidArgumentError("not a number above 0.");
   }
   return value;
-}
-
-function drawSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0]! >>> 0;
 }

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { concatenate } from "../support/bytes.ts";
 import { EventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { createGuestMemory, createMemfd, mapShared, memoryAddress } from "../../ffi/memory.ts";
@@ -297,14 +298,4 @@ export class Station implements Disposable {
   #bufferAt(buffer: number): number {
     return this.#pieceAt(this.options.pieces) + buffer * this.options.bufferBytes;
   }
-}
-
-function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

@@ -22,15 +22,9 @@ import {
   FLAG_REPLY,
   Request,
   VERSION,
-  VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
-  VHOST_USER_PROTOCOL_F_LOG_SHMFD,
-  VHOST_USER_PROTOCOL_F_MQ,
-  VHOST_USER_PROTOCOL_F_NET_MTU,
-  VHOST_USER_PROTOCOL_F_RARP,
   VHOST_USER_PROTOCOL_F_REPLY_ACK,
-  VHOST_USER_PROTOCOL_F_RESET_DEVICE,
-  VHOST_USER_PROTOCOL_F_STATUS,
 } from "../../src/vhost_user/numbers.ts";
+import { REQUESTS } from "../../src/vhost_user/requests.ts";
 import {
   featureSet,
   VHOST_USER_F_PROTOCOL_FEATURES,
@@ -42,15 +36,10 @@ import { ringAddress, ringState, u64 } from "./vhost_messages.ts";
 /** What the back-end of a trial offers: two queue pairs. */
 export const OFFER: BackendOffer = {
   features: featureSet(VIRTIO_NET_F_MRG_RXBUF, VHOST_USER_F_PROTOCOL_FEATURES, VIRTIO_F_VERSION_1),
+  // All that a request wants.
   protocolFeatures: featureSet(
-    VHOST_USER_PROTOCOL_F_MQ,
-    VHOST_USER_PROTOCOL_F_LOG_SHMFD,
-    VHOST_USER_PROTOCOL_F_RARP,
     VHOST_USER_PROTOCOL_F_REPLY_ACK,
-    VHOST_USER_PROTOCOL_F_NET_MTU,
-    VHOST_USER_PROTOCOL_F_RESET_DEVICE,
-    VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
-    VHOST_USER_PROTOCOL_F_STATUS,
+    ...Object.values(REQUESTS).flatMap(({ gate }) => gate ?? []),
   ),
   queuePairs: 2,
   maxQueueSize: 1024,

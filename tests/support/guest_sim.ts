@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { concatenate } from "./bytes.ts";
 import { BridgeMembers } from "../../src/control/bridge_members.ts";
 import { type PortCounters, readCounters } from "../../src/control/counters.ts";
 import { Dataplane, loadDataplane } from "../../src/dataplane/dataplane.ts";
@@ -479,16 +480,6 @@ function takeAll(queue: DriverRing): UsedChain[] {
   const taken: UsedChain[] = [];
   for (let used = queue.take(); used !== null; used = queue.take()) taken.push(used);
   return taken;
-}
-
-function concatenate(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }
 
 function roundUp(value: number, align: number): number {

@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { concatenate } from "./bytes.ts";
 import { parseMac } from "../../src/ethernet/frame.ts";
 import { VIRTIO_NET_HDR } from "../../src/virtio/layouts.ts";
 
@@ -90,11 +91,11 @@ export function build(packet: Packet, isPartial: boolean): BuiltPacket {
   const link = linkHeader(packet);
   const checksumOffset = packet.transport === "tcp" ? 16 : 6;
   const pseudo = pseudoHeader(packet, segment.length);
-  const checksum = isPartial ? onesSum(pseudo) : checksumOf(concatenate(pseudo, segment));
+  const checksum = isPartial ? onesSum(pseudo) : checksumOf(concatenate([pseudo, segment]));
   new DataView(segment.buffer).setUint16(checksumOffset, checksum);
   const transportAt = link.length + network.length;
   return {
-    ...{ frame: concatenate(link, network, segment), transportAt, checksumOffset },
+    ...{ frame: concatenate([link, network, segment]), transportAt, checksumOffset },
     headerBytes: transportAt + segment.length - packet.payload.length,
   };
 }
@@ -236,14 +237,4 @@ function pseudoHeader(packet: Packet, segmentBytes: number): Uint8Array {
 function addresses({ version }: Packet): Uint8Array {
   if (version === 4) return Uint8Array.of(10, 0, 0, 1, 192, 168, 255, 254);
   return Uint8Array.from({ length: 32 }, (_, i) => i % 16 === 0 ? 0xfd : i * 11 & 0xff);
-}
-
-function concatenate(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

@@ -9,7 +9,7 @@
  * @module
  */
 import type { Command } from "commander";
-import { drawSeed, parseCount } from "../options.ts";
+import { drawSeed, parseCount } from "../../support/options.ts";
 import type { NumberedConversation } from "./attacker.ts";
 import {
   Campaign,

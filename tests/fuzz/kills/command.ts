@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
+import { drawSeed, parseCount } from "../../support/options.ts";
 import { runKills } from "./kills.ts";
 import { planKills, type PlannedRun } from "./plan.ts";
 import { addReports, hasLosses, type KillReport, renderReport } from "./report.ts";
@@ -55,16 +56,4 @@ async function killUnder({ kind, kills }: PlannedRun, seed: number, run: number)
   const report = await runKills({ kind, kills, seed, run, onProgress: console.log });
   console.log(renderReport(kind.name, report));
   return report;
-}
-
-function parseCount(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new InvalidArgumentError("not a whole number.");
-  }
-  return value;
-}
-
-function drawSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0]!;
 }

@@ -1,5 +1,5 @@
 /**
- * Numbers of the vhost-user protocol beyond those that the switch itself needs.
+ * Numbers of the vhost-user protocol beyond those that the switch itself knows.
  *
  * Source: "Vhost-user Protocol" in QEMU's documentation, "Front-end message types" and "Protocol
  * features".
@@ -12,12 +12,8 @@ import {
 } from "../../../src/vhost_user/numbers.ts";
 import { featureSet } from "../../../src/virtio/features.ts";
 
-/** Messages. */
+/** Messages that the switch does not know. */
 export const More = {
-  SET_LOG_BASE: 6,
-  SET_LOG_FD: 7,
-  SEND_RARP: 19,
-  NET_SET_MTU: 20,
   SET_BACKEND_REQ_FD: 21,
   IOTLB_MSG: 22,
   SET_VRING_ENDIAN: 23,
@@ -28,12 +24,6 @@ export const More = {
   POSTCOPY_END: 30,
   GET_INFLIGHT_FD: 31,
   SET_INFLIGHT_FD: 32,
-  RESET_DEVICE: 34,
-  GET_MAX_MEM_SLOTS: 36,
-  ADD_MEM_REG: 37,
-  REM_MEM_REG: 38,
-  SET_STATUS: 39,
-  GET_STATUS: 40,
 } as const;
 
 /** The last message that is assigned today is well below. */
@@ -50,6 +40,3 @@ export const PLAIN_PROTOCOL_FEATURES: bigint = featureSet(
 
 /** All protocol features there may be; a ring then waits for a status in which the driver is ready. */
 export const ALL_PROTOCOL_FEATURES: bigint = (1n << 64n) - 1n;
-
-/** Dirty logging (VHOST_F_LOG_ALL). */
-export const VHOST_F_LOG_ALL = 26;

@@ -22,7 +22,7 @@ import {
 } from "../../../support/vhost_messages.ts";
 import { bad, type Input, legal } from "../input.ts";
 import { DATA, GUEST, MEMORY_BYTES, MEMORY_NAME, USER, WHOLE } from "../raw_guest.ts";
-import { ALL_PROTOCOL_FEATURES, More } from "../requests.ts";
+import { ALL_PROTOCOL_FEATURES } from "../requests.ts";
 import { pause, type Scene } from "../scene.ts";
 
 const PAGE = 4096n;
@@ -125,14 +125,16 @@ export const MEMORY_INPUTS: readonly Input[] = [
     const client = await scene.session(0n, ALL_PROTOCOL_FEATURES);
     for (let i = 0; i < 600; i++) {
       const region = { ...WHOLE, guest: GUEST + BigInt(i >> 1) * GIB, user: BigInt(i >> 1) * GIB };
-      if (await scene.ask(client, More.ADD_MEM_REG, single(region), [file]) === "hangs up") break;
+      if (await scene.ask(client, Request.ADD_MEM_REG, single(region), [file]) === "hangs up") {
+        break;
+      }
     }
   }),
   bad("F59", async (scene) => {
     const file = memory(scene);
     for (const fds of [[], [file]]) {
       await scene.visit(
-        (client) => scene.ask(client, More.REM_MEM_REG, single(WHOLE), fds),
+        (client) => scene.ask(client, Request.REM_MEM_REG, single(WHOLE), fds),
         0n,
         ALL_PROTOCOL_FEATURES,
       );

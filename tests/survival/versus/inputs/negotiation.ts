@@ -9,20 +9,18 @@ import { createMemfd } from "../../../../ffi/memory.ts";
 import { unixSocketPair } from "../../../../ffi/unix_socket.ts";
 import { encode } from "../../../../src/vhost_user/message.ts";
 import { FLAG_NEED_REPLY, Request } from "../../../../src/vhost_user/numbers.ts";
-import { VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1 } from "../../../../src/virtio/features.ts";
+import {
+  VHOST_F_LOG_ALL,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_VERSION_1,
+} from "../../../../src/virtio/features.ts";
 import { nextTurn } from "../../../support/eventually.ts";
 import { residentBytes } from "../../../support/leaks.ts";
 import { NOTHING, ringState, u64 } from "../../../support/vhost_messages.ts";
 import { Random } from "../../../fuzz/random.ts";
 import { bad, type Input, legal } from "../input.ts";
 import { MEMORY_BYTES, MEMORY_NAME } from "../raw_guest.ts";
-import {
-  ALL_PROTOCOL_FEATURES,
-  HAS_REPLY,
-  LAST_REQUEST,
-  More,
-  VHOST_F_LOG_ALL,
-} from "../requests.ts";
+import { ALL_PROTOCOL_FEATURES, HAS_REPLY, LAST_REQUEST, More } from "../requests.ts";
 import { pause, type Scene, within } from "../scene.ts";
 
 /** Bytes of a description of in-flight buffers: size, offset, queues, entries, padding. */
@@ -93,7 +91,7 @@ export const NEGOTIATION_INPUTS: readonly Input[] = [
   bad("F87", async (scene) => {
     for (const mtu of [0n, 67n, 68n, 65535n, 65536n, 2n ** 63n]) {
       await scene.visit(
-        (client) => scene.ask(client, More.NET_SET_MTU, u64(mtu)),
+        (client) => scene.ask(client, Request.NET_SET_MTU, u64(mtu)),
         0n,
         ALL_PROTOCOL_FEATURES,
       );
@@ -102,7 +100,7 @@ export const NEGOTIATION_INPUTS: readonly Input[] = [
   bad("F88", async (scene) => {
     const guest = await scene.guest({ protocolFeatures: RARP });
     for (const mac of [0xffff_ffff_ffffn, 0x0000_0000_0001n, 0n]) {
-      await scene.ask(guest.client, More.SEND_RARP, u64(mac));
+      await scene.ask(guest.client, Request.SEND_RARP, u64(mac));
     }
     await scene.flood();
   }),
@@ -154,7 +152,7 @@ export const NEGOTIATION_INPUTS: readonly Input[] = [
       const guest = await scene.guest({ protocolFeatures: LOG });
       const file = scene.keep(createMemfd(MEMORY_NAME, 4096));
       const payload = Uint8Array.from([...u64(size), ...u64(offset)]);
-      await scene.ask(guest.client, More.SET_LOG_BASE, payload, [file]);
+      await scene.ask(guest.client, Request.SET_LOG_BASE, payload, [file]);
       await pause(1);
       const features = 1n << BigInt(VIRTIO_F_VERSION_1) | 1n << 30n | 1n << BigInt(VHOST_F_LOG_ALL);
       await scene.ask(guest.client, Request.SET_FEATURES, u64(features));
@@ -178,9 +176,9 @@ export const NEGOTIATION_INPUTS: readonly Input[] = [
   bad("F94", async (scene) => {
     const guest = await scene.guest();
     for (const status of [0x80n, 0n, 0xffn, 15n, 2n ** 32n]) {
-      await scene.ask(guest.client, More.SET_STATUS, u64(status));
+      await scene.ask(guest.client, Request.SET_STATUS, u64(status));
     }
-    await scene.ask(guest.client, More.RESET_DEVICE, NOTHING);
+    await scene.ask(guest.client, Request.RESET_DEVICE, NOTHING);
     scene.note(await guest.works() ? "goes on" : "takes nothing");
     await scene.look(guest.client);
   }),

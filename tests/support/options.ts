@@ -1,5 +1,5 @@
 /**
- * What the fuzzers' command lines have in common.
+ * What the command lines of the long-running tasks have in common.
  *
  * @module
  */
