@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { addressOf } from "./address.ts";
 import { AIO_RING_HEAD, IOCB } from "./layouts.ts";
 import { libc } from "./libc.ts";
 
@@ -88,8 +89,4 @@ export class AioSignaller {
     // Nobody wants to know what came of the read.
     this.#ring[HEAD] = this.#ring[TAIL]!;
   }
-}
-
-function addressOf(view: ArrayBufferView<ArrayBuffer>): bigint {
-  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(view));
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { addressOf } from "./address.ts";
 import { i32le } from "../src/layout/struct.ts";
 import { check, EAGAIN, EINTR, ENAMETOOLONG, errno, OsError } from "./errno.ts";
 import { Fd } from "./fd.ts";
@@ -252,12 +253,6 @@ function messageHeader(
     msg_flags: 0,
   });
   return buffer;
-}
-
-// Asking for the buffer moves the bytes of a small array out of the collected heap, where they stay.
-function addressOf(data: Uint8Array): bigint {
-  void data.buffer;
-  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(data as Uint8Array<ArrayBuffer>));
 }
 
 function descriptors(
