@@ -5,15 +5,14 @@
  * @module
  */
 import { libc } from "../../ffi/libc.ts";
+import type { RacerReport, RacerRole } from "./racer.ts";
 
 /** What the Worker is told. */
-export interface RacingFileRole {
+export interface RacingFileRole extends RacerRole {
   /** The number of the memory file. */
   readonly fd: number;
   /** Its size when it is not shrunk. */
   readonly sizeBytes: number;
-  /** One word; the race is over when it is not 0. */
-  readonly words: SharedArrayBuffer;
 }
 
 // linux/fcntl.h
@@ -23,7 +22,7 @@ const F_SEAL_SHRINK = 2;
 /** The part of the Worker's global scope that is used here. */
 interface Scope {
   onmessage: ((event: MessageEvent<RacingFileRole>) => void) | null;
-  postMessage(report: "running" | "over"): void;
+  postMessage(report: RacerReport): void;
 }
 
 const scope = globalThis as unknown as Scope;
