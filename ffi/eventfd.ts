@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { addressOf } from "./address.ts";
 import { acquireContext, AioSignaller } from "./aio.ts";
 import { check, EAGAIN, errno, OsError } from "./errno.ts";
 import { Fd } from "./fd.ts";
@@ -112,7 +113,7 @@ export function relieveEventFd(fd: number): void {
   forbidWaiting(fd);
   const count = new BigUint64Array(1);
   const vector = new Uint8Array(IOVEC.size);
-  const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(count));
+  const address = addressOf(count);
   IOVEC.write(new DataView(vector.buffer), 0, { iov_base: address, iov_len: COUNT_BYTES });
   // SAFETY: `count` outlives the call, which writes at most its 8 bytes.
   const read = libc().preadv2(fd, vector, 1, NO_OFFSET, RWF_NOWAIT);

@@ -47,7 +47,7 @@ export class HeldFile implements AsyncDisposable {
   readonly #faults: Fd;
   readonly #page: bigint;
   readonly #writer = new Racer<WaitingWriteRole>("waiting_write.ts");
-  #isHeld = true;
+  #isWriting = false;
 
   private constructor(file: Fd, faults: Fd, page: bigint) {
     this.file = file;
@@ -70,10 +70,9 @@ export class HeldFile implements AsyncDisposable {
 
   /** Lets go of the lock: the page becomes one like all others. */
   async release(): Promise<void> {
-    if (!this.#isHeld) return;
-    this.#isHeld = false;
     this.#faults.close();
-    await this.#writer.end();
+    if (this.#isWriting) await this.#writer.end();
+    this.#isWriting = false;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -90,6 +89,7 @@ export class HeldFile implements AsyncDisposable {
       mode: UFFDIO_REGISTER_MODE_MISSING,
     });
     await this.#writer.begin({ fd: this.file.number, address: this.#page, bytes: 1n });
+    this.#isWriting = true;
     const message = new Uint8Array(MESSAGE_BYTES);
     const read = () => libc().read(this.#faults.number, message, BigInt(MESSAGE_BYTES));
     await eventually("the write waits for its page", () => read() > 0n || null);
