@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { u32le, u64le } from "../src/layout/struct.ts";
+import { u32le } from "../src/layout/struct.ts";
 import { check, EINTR, errno, OsError } from "./errno.ts";
 import { Fd } from "./fd.ts";
 import { EPOLL_EVENT } from "./layouts.ts";
@@ -105,10 +105,10 @@ export class Epoll implements Disposable {
     return Math.max(0, count);
   }
 
-  /** The token of the i-th ready descriptor of the last wait. */
+  /** The token of the i-th ready descriptor of the last wait. Does not allocate. */
   token(i: number): number {
     const at = i * EPOLL_EVENT.size + EPOLL_EVENT.offset.data;
-    return Number(u64le.get(this.#readyView, at));
+    return u32le.get(this.#readyView, at);
   }
 
   /** The events of the i-th ready descriptor of the last wait. */

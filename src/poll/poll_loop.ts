@@ -1,8 +1,8 @@
 /**
  * The poll loop: moves bursts from the rings of its list to their destinations, for ever.
  *
- * One loop runs in each poll Worker. In a turn it polls every ring of its list once, except for rings
- * that have been quiet for long while others are busy:
+ * One loop runs in each poll Worker. In a turn it polls every ring of its list once, except for those
+ * that have long been quiet while others are busy (see polled_rings.ts):
  *
  *     receive (source)  → which ports the frames go to
  *     for each of them: reserve (destination) → copy (source, destination) → publish (destination)
@@ -19,7 +19,7 @@
  *
  * @module
  */
-import type { Dataplane, Dispatcher, RingInstance } from "../dataplane/dataplane.ts";
+import type { Dataplane, Dispatcher } from "../dataplane/dataplane.ts";
 import { type State, workerAt } from "../dataplane/state.ts";
 import {
   RINGS_PER_PORT,
@@ -38,37 +38,35 @@ import {
   W_TIMED_NS,
 } from "../dataplane/state_layout.ts";
 import { Delivery, type DeliveryParts } from "./delivery.ts";
+import { type PolledRing, PolledRings } from "./polled_rings.ts";
 
 /** How a loop behaves when there is nothing to do. */
 export type PollMode = "adaptive" | "busy" | "event";
 
+/** The guests' kicks, and the doorbell that control rings. */
+export interface Kicks {
+  /** Waits for some of them, at most so many milliseconds; returns how many came. */
+  wait(timeoutMs: number): number;
+  /** The number of the ring that the i-th of the last wait was for; 0 stands for the doorbell. */
+  token(i: number): number;
+}
+
 /** What a poll loop needs. */
 export interface PollLoopOptions extends DeliveryParts {
-  /** Sleeps until a kick or the doorbell, at most so many milliseconds. */
-  readonly sleep: (timeoutMs: number) => void;
+  /** What it sleeps on. */
+  readonly kicks: Kicks;
   /** What to do when idle. */
   readonly mode: PollMode;
 }
-
-/** A ring of the list, with its port's instance at hand. */
-interface PolledRing {
-  readonly ring: number;
-  readonly port: number;
-  readonly pair: number;
-  readonly code: RingInstance;
-  /** Looks in a row that found nothing. */
-  emptyPolls: number;
-}
-
-/** Looks in a row that find nothing, after which a ring counts as quiet. */
-const QUIET_AFTER_POLLS = 256;
-/** While others are busy, a quiet ring is looked at in one turn of so many. */
-const QUIET_STRIDE = 16;
 
 /** How long an adaptive loop looks for work before it sleeps: about the cost of two wake-ups. */
 const SPIN_MS = 0.05;
 /** Empty turns between two looks at the clock. */
 const TURNS_PER_CLOCK = 32;
+/** Frames between two looks at the clock while there are quiet rings and others are busy. */
+const FRAMES_PER_CLOCK = 256;
+/** How long a kick waits at most while others are busy: a look takes half a microsecond. */
+const KICKS_MS = 0.05;
 /** The longest sleep: bounds how late a lost doorbell is noticed. */
 const MAX_SLEEP_MS = 1000;
 /** One busy poll in so many is timed. */
@@ -82,16 +80,15 @@ export class PollLoop {
   readonly #at: number;
   readonly #state: State;
   readonly #dataplane: Dataplane;
-  readonly #sleep: (timeoutMs: number) => void;
+  readonly #kicks: Kicks;
   readonly #mode: PollMode;
   readonly #dispatcher: Dispatcher;
   readonly #delivery: Delivery;
-  /** Rings of the list; the first `#lively` of them are not quiet. */
-  #rings: PolledRing[] = [];
-  #lively = 0;
-  /** Which of the quiet rings is looked at next. */
-  #nextQuiet = 0;
+  #rings = new PolledRings([]);
   #hasTaken = false;
+  /** When kicks were looked at while others were busy, and frames taken since the clock was. */
+  #kicksAt = 0;
+  #sinceClock = 0;
   #generation = -1;
   #turns = 0;
   #polls = 0;
@@ -109,7 +106,7 @@ export class PollLoop {
     this.#dataplane = options.dataplane;
     this.#dispatcher = options.dataplane.dispatcher;
     this.#delivery = new Delivery(options);
-    this.#sleep = options.sleep;
+    this.#kicks = options.kicks;
     this.#mode = options.mode;
   }
 
@@ -138,7 +135,7 @@ export class PollLoop {
   }
 
   /**
-   * Polls every ring once, quiet ones less often while others are busy.
+   * Polls every ring once; quiet ones only if nothing was found in the turn before, or on a kick.
    *
    * @returns How many chains were taken.
    */
@@ -146,8 +143,11 @@ export class PollLoop {
     const generation = this.#state.load32(this.#at + W_LIST_GENERATION);
     if (generation !== this.#generation) this.#readList(generation);
     let taken = 0;
-    for (let i = 0; i < this.#lively; i++) taken += this.#pollLively(i);
-    taken += this.#pollQuiet();
+    for (let i = 0; i < this.#rings.lively; i++) taken += this.#pollLively(this.#rings.at(i));
+    if (this.#rings.lively < this.#rings.length) {
+      if (!this.#hasTaken) taken += this.#pollAllQuiet();
+      else if (this.#isTimeForKicks(taken)) taken += this.#pollKicked();
+    }
     this.#state.add32(this.#at + W_EPOCH, 1);
     this.#hasTaken = taken > 0;
     this.#turns++;
@@ -155,36 +155,47 @@ export class PollLoop {
     return taken;
   }
 
-  #pollLively(i: number): number {
-    const source = this.#rings[i]!;
-    const taken = this.#poll(source);
-    if (taken > 0) source.emptyPolls = 0;
-    else if (++source.emptyPolls > QUIET_AFTER_POLLS) this.#swap(i, --this.#lively);
+  #pollLively(polled: PolledRing): number {
+    const taken = this.#poll(polled);
+    if (taken > 0) polled.emptyLooks = 0;
+    else if (this.#hasTaken) this.#rings.noteEmpty(polled);
     return taken;
   }
 
-  // Many quiet ports must not slow a few busy ones down: while there is work, only some of the quiet
-  // rings get a look in each turn. Without work all of them do, so waking up takes no longer.
-  #pollQuiet(): number {
-    const quiet = this.#rings.length - this.#lively;
-    const looks = this.#hasTaken ? Math.ceil(quiet / QUIET_STRIDE) : quiet;
+  #pollQuiet(polled: PolledRing): number {
+    const taken = this.#poll(polled);
+    if (taken > 0) this.#rings.enliven(polled);
+    return taken;
+  }
+
+  #pollAllQuiet(): number {
     let taken = 0;
-    for (let look = 0; look < looks; look++) {
-      const i = this.#lively + this.#nextQuiet++ % (this.#rings.length - this.#lively);
-      const found = this.#poll(this.#rings[i]!);
-      if (found === 0) continue;
-      this.#rings[i]!.emptyPolls = 0;
-      this.#swap(i, this.#lively++);
-      taken += found;
-      if (this.#lively === this.#rings.length) break;
+    for (let i = this.#rings.lively; i < this.#rings.length; i++) {
+      taken += this.#pollQuiet(this.#rings.at(i));
     }
     return taken;
   }
 
-  #swap(i: number, j: number): void {
-    const ring = this.#rings[i]!;
-    this.#rings[i] = this.#rings[j]!;
-    this.#rings[j] = ring;
+  #isTimeForKicks(taken: number): boolean {
+    this.#sinceClock += taken;
+    if (this.#sinceClock < FRAMES_PER_CLOCK) return false;
+    this.#sinceClock = 0;
+    const now = performance.now();
+    if (now - this.#kicksAt < KICKS_MS) return false;
+    this.#kicksAt = now;
+    return true;
+  }
+
+  #pollKicked(): number {
+    let taken = 0;
+    const count = this.#kicks.wait(0);
+    for (let i = 0; i < count; i++) {
+      const polled = this.#rings.quiet(this.#kicks.token(i));
+      if (polled !== undefined) taken += this.#pollQuiet(polled);
+    }
+    // A guest that does not kick although it was asked to waits longer, but not for ever.
+    if (this.#rings.lively === this.#rings.length) return taken;
+    return taken + this.#pollQuiet(this.#rings.nextQuiet());
   }
 
   #poll(source: PolledRing): number {
@@ -207,22 +218,16 @@ export class PollLoop {
 
   // Asks for kicks and sleeps, unless work came in between.
   #rest(): void {
-    let hasWork = false;
-    const rings = this.#rings;
-    for (let i = 0; i < rings.length; i++) {
-      if (rings[i]!.code.arm(rings[i]!.ring) !== 0) hasWork = true;
-    }
-    if (!hasWork && this.#isUnchanged()) {
+    if (!this.#rings.arm() && this.#isUnchanged()) {
       this.#sleeps++;
       this.#writeStatistics();
       // From here to the store of 0 this thread touches neither rings nor guest memory. Control may
       // change everything; sequential consistency makes the turn after see it.
       this.#state.store32(this.#at + W_SLEEPING, 1);
-      this.#sleep(MAX_SLEEP_MS);
+      this.#kicks.wait(MAX_SLEEP_MS);
       this.#state.store32(this.#at + W_SLEEPING, 0);
     }
-    if (!this.#isUnchanged()) return;
-    for (let i = 0; i < rings.length; i++) rings[i]!.code.disarm(rings[i]!.ring);
+    if (this.#isUnchanged()) this.#rings.disarm();
   }
 
   #isUnchanged(): boolean {
@@ -237,13 +242,12 @@ export class PollLoop {
       const ring = this.#state.get16(this.#at + W_LIST + i * 2);
       const port = Math.trunc(ring / RINGS_PER_PORT);
       const pair = (ring % RINGS_PER_PORT) >> 1;
-      rings.push({ ring, port, pair, code: this.#dataplane.ring(port), emptyPolls: 0 });
+      const code = this.#dataplane.ring(port);
+      rings.push({ ring, port, pair, code, position: i, emptyLooks: 0 });
     }
-    this.#rings = rings;
-    this.#lively = rings.length;
-    this.#nextQuiet = 0;
+    this.#rings = new PolledRings(rings);
+    this.#rings.disarm();
     this.#generation = generation;
-    for (const { ring, code } of rings) code.disarm(ring);
   }
 
   #writeStatistics(): void {

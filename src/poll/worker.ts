@@ -74,7 +74,7 @@ function poll(setup: WorkerSetup): void {
     state,
     dataplane: new Dataplane(setup.modules, setup.state, setup.ports),
     signal: (fd) => signaller.signal(fd),
-    sleep: (timeoutMs) => void epoll.wait(timeoutMs),
+    kicks: epoll,
     mode: setup.mode,
   });
   scope.postMessage({ kind: "running" });

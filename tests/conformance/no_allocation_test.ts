@@ -21,6 +21,7 @@ import {
 } from "../../src/dataplane/state_layout.ts";
 import { PollLoop } from "../../src/poll/poll_loop.ts";
 import { FlowSink, FlowSource } from "../support/flows.ts";
+import { NO_KICKS } from "../support/kicks.ts";
 
 const FRAMES = 10_000_000;
 /** Looks at the heap before the first that counts: everything is compiled by then. */
@@ -55,7 +56,7 @@ class Bench {
     this.sink = new FlowSink(state, SINK, 256);
     const memories = [this.source, this.sink].map(({ guest }) => guest.memory.memory);
     this.loop = new PollLoop({
-      ...{ worker: 0, state, mode: "busy", signal: () => {}, sleep: () => {} },
+      ...{ worker: 0, state, mode: "busy", signal: () => {}, kicks: NO_KICKS },
       dataplane: new Dataplane(modules, state.memory, memories),
     });
     const at = workerAt(0);

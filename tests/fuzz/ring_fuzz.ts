@@ -47,6 +47,7 @@ import {
 } from "../../src/dataplane/state_layout.ts";
 import { PollLoop } from "../../src/poll/poll_loop.ts";
 import { GuestMemory } from "../support/guest_memory.ts";
+import { NO_KICKS } from "../support/kicks.ts";
 import { PortRecords } from "../support/port_records.ts";
 import { Model } from "./model.ts";
 import type { ModelGuest, ModelRing } from "./model_memory.ts";
@@ -134,7 +135,7 @@ export class RingFuzz {
     this.#guests = Array.from({ length: GUESTS }, (_, port) => makeGuest(state, port));
     this.#template = makeTemplate(this.#guests[0]!.memory);
     this.#loop = new PollLoop({
-      ...{ worker: WORKER, state, mode: "busy", sleep: () => {} },
+      ...{ worker: WORKER, state, mode: "busy", kicks: NO_KICKS },
       dataplane: new Dataplane(
         modules,
         state.memory,

@@ -21,7 +21,7 @@ import {
   W_LIST_COUNT,
   W_LIST_GENERATION,
 } from "../../src/dataplane/state_layout.ts";
-import { PollLoop } from "../../src/poll/poll_loop.ts";
+import { type Kicks, PollLoop } from "../../src/poll/poll_loop.ts";
 import type { DriverRing } from "../../src/virtio/driver_ring.ts";
 import { type Buffer, DriverVirtqueue, type UsedChain } from "../../src/virtio/driver_virtqueue.ts";
 import {
@@ -36,6 +36,7 @@ import { placeRing, type RingPlaces } from "../../src/virtio/layouts.ts";
 import { PackedDriverVirtqueue } from "../../src/virtio/packed_driver_virtqueue.ts";
 import { placePackedRing, WRAP_COUNTER } from "../../src/virtio/packed_layouts.ts";
 import { GuestMemory, type GuestRegion } from "./guest_memory.ts";
+import { NO_KICKS } from "./kicks.ts";
 import { PortRecords } from "./port_records.ts";
 import { RawPackedRing } from "./raw_packed_ring.ts";
 import { RawRing } from "./raw_ring.ts";
@@ -70,6 +71,8 @@ export interface SwitchOptions {
   readonly fdbSets?: number;
   /** How long addresses live; 300. */
   readonly ageingSeconds?: number;
+  /** Where the loops hear of kicks; nobody kicks unless told otherwise. */
+  readonly kicks?: Kicks;
 }
 
 /** How a frame is put into the queue. */
@@ -126,7 +129,7 @@ export class SwitchSim {
   private constructor(
     modules: Awaited<typeof MODULES>,
     guests: readonly GuestOptions[],
-    { workers = 1, fdbSets = 1024, ageingSeconds = 300 }: SwitchOptions,
+    { workers = 1, fdbSets = 1024, ageingSeconds = 300, kicks = NO_KICKS }: SwitchOptions,
   ) {
     this.state.set32(FDB_MASK, fdbSets - 1);
     this.state.set64(FDB_SEED, 0x9e37_79b9_7f4a_7c15n);
@@ -139,7 +142,7 @@ export class SwitchSim {
         ...{ worker, state: this.state, mode: "busy" },
         dataplane: new Dataplane(modules, this.state.memory, memories),
         signal: (ring) => this.#calls.push(ring),
-        sleep: () => {},
+        kicks,
       }));
     this.#dealRings(workers);
   }

@@ -40,9 +40,13 @@ class Bench {
       ...{ worker: WORKER, state: this.state, mode },
       dataplane: new Dataplane(modules, this.state.memory, [this.guest.memory.memory]),
       signal: (fd) => this.signals.push(fd),
-      sleep: (timeoutMs) => {
-        this.sleeps.push(timeoutMs);
-        sleep(this);
+      kicks: {
+        wait: (timeoutMs) => {
+          this.sleeps.push(timeoutMs);
+          sleep(this);
+          return 0;
+        },
+        token: () => 0,
       },
     });
     this.setList([ringNumber(0, 1)]);
