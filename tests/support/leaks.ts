@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 
 const KIB = 1024;
 
@@ -40,4 +42,17 @@ export function residentBytes(pid: number = Deno.pid): number {
   const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
   if (kib === undefined) throw new Error(`Cannot read the size of process ${pid}: no VmRSS`);
   return Number(kib) * KIB;
+}
+
+/**
+ * Reads this process's resident set size without garbage, which V8 leaves lying as long as there is
+ * room for it.
+ *
+ * @returns Bytes of memory that it occupies.
+ */
+export function residentBytesWithoutGarbage(): number {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  collect();
+  return residentBytes();
 }

@@ -224,10 +224,18 @@ Deno.test("main does not ask for a permission that it has", async () => {
 });
 
 Deno.test("main qemu-args does not say that QEMU is missing when it may not be run", async () => {
-  const permissions = ["--allow-read", "--allow-env"];
-  const { err } = await withPermissions(permissions, ["qemu-args", "vm1", "-f", EXAMPLE]);
-  ok(!err.includes("no QEMU found"), err);
-  match(err, /--allow-run|-A/);
+  const folder = await Deno.makeTempDir({ prefix: "labswitch-main-" });
+  try {
+    const qemu = `${folder}/qemu-system-${Deno.build.arch}`;
+    await Deno.writeTextFile(qemu, "#!/bin/sh\n", { mode: 0o755 });
+    const permissions = ["--allow-read", "--allow-env"];
+    const args = ["qemu-args", "vm1", "-f", EXAMPLE];
+    const { err } = await withPermissions(permissions, args, { PATH: folder });
+    ok(!err.includes("no QEMU found"), err);
+    match(err, /--allow-run|-A/);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("main run does not start when its supervisor is gone", async () => {
