@@ -18,7 +18,7 @@ import { NOTHING, ringAddress, ringState, u64 } from "../support/vhost_messages.
 
 const GET_FEATURES = encode(Request.GET_FEATURES, 0, NOTHING);
 /** Longer than the switch gives a message to be finished. */
-const END_TIMEOUT_MS = 8000;
+const END_TIMEOUT_MS = 30_000;
 
 function header(request: number, flags: number, size: number): Uint8Array {
   const data = new Uint8Array(HEADER.size);
