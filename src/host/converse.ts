@@ -17,7 +17,7 @@ const REPLY_TIMEOUT_MS = 5000;
  * Holds a conversation to its end.
  *
  * @param socket A connected socket; stays the caller's.
- * @param conversation From a `Frontend`.
+ * @param conversation From a `VhostUserFrontend`.
  * @returns What the conversation returns.
  * @throws {Error} When the back-end hangs up or does not answer in time.
  */

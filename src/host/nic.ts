@@ -22,7 +22,7 @@ import {
 } from "../virtio/features.ts";
 import { DriverVirtqueue } from "../virtio/driver_virtqueue.ts";
 import { placeRing, type RingPlaces } from "../virtio/layouts.ts";
-import { Frontend, type FrontendRing } from "../vhost_user/frontend.ts";
+import { type FrontendRing, VhostUserFrontend } from "../vhost_user/frontend.ts";
 import { converse } from "./converse.ts";
 
 /** Entries of each ring. */
@@ -45,7 +45,7 @@ export type FrameHandler = (frame: Uint8Array) => void;
 /** A network interface. */
 export class Nic implements Disposable {
   readonly #socket: Fd;
-  readonly #frontend: Frontend;
+  readonly #frontend: VhostUserFrontend;
   readonly #kicks: readonly [EventFd, EventFd];
   readonly #calls: readonly [EventFd, EventFd];
   readonly #epoll: Epoll;
@@ -92,7 +92,7 @@ export class Nic implements Disposable {
       this.#freeToSend.push(QUEUE_SIZE + i);
     }
     this.#transmit.disableCalls();
-    this.#frontend = new Frontend();
+    this.#frontend = new VhostUserFrontend();
     const region = {
       guestAddress: BigInt(ADDRESS),
       sizeBytes: BigInt(MEMORY_BYTES),

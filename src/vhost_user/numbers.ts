@@ -65,6 +65,21 @@ export const VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS = 15;
 /** The device status is told ("VHOST_USER_SET_STATUS"). */
 export const VHOST_USER_PROTOCOL_F_STATUS = 16;
 
+/** Bits of the device status (VIRTIO 1.2, 2.1). */
+export const DeviceStatus = {
+  /** The device was noticed. */
+  ACKNOWLEDGE: 1,
+  /** There is a driver for it. */
+  DRIVER: 2,
+  /** The driver is ready: frames may flow. */
+  DRIVER_OK: 4,
+  /** The features are final. */
+  FEATURES_OK: 8,
+} as const;
+
+/** Most queue pairs of a device: a ring's index has 8 bits ("Message types"). */
+export const MAX_QUEUE_PAIRS = 128;
+
 /** VHOST_VRING_F_LOG: writes to the used ring are to be logged ("A vring address description"). */
 export const VRING_F_LOG = 1;
 

@@ -8,7 +8,7 @@ import { ok, strictEqual } from "node:assert/strict";
 import { EventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { createMemfd } from "../../ffi/memory.ts";
-import { Frontend, type FrontendSetup } from "../../src/vhost_user/frontend.ts";
+import { type FrontendSetup, VhostUserFrontend } from "../../src/vhost_user/frontend.ts";
 import type { Message } from "../../src/vhost_user/message.ts";
 import { featureSet, VIRTIO_F_VERSION_1 } from "../../src/virtio/features.ts";
 import { countDescriptors, countMappings, residentBytesWithoutGarbage } from "../support/leaks.ts";
@@ -20,7 +20,7 @@ const SESSIONS = 1000;
 /** Sessions before the first measurement: code is compiled and pools are filled by then. */
 const WARM_UP_SESSIONS = 1000;
 /** Messages of a whole handshake with two rings; a session is cut before one of them. */
-const MESSAGES = 19;
+const MESSAGES = 23;
 const MEMORY_BYTES = 65536n;
 const MEMFD = "labswitch-session";
 const RING_SIZE = 16;
@@ -77,12 +77,12 @@ async function converse(
   random: (limit: number) => number,
 ): Promise<void> {
   if (number % 2 === 0) {
-    const frontend = new Frontend();
+    const frontend = new VhostUserFrontend();
     await converseAsync(client, frontend.attach(setup));
     if (number % 4 === 0) await converseAsync(client, frontend.stopRing(0));
     return;
   }
-  const conversation = new Frontend().attach(setup);
+  const conversation = new VhostUserFrontend().attach(setup);
   let reply: Message | null = null;
   for (let left = random(MESSAGES);; left--) {
     const { value: step, done } = conversation.next(reply);

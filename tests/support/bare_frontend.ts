@@ -7,7 +7,7 @@
 import { EventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { fileInfo } from "../../ffi/memory.ts";
-import { Frontend } from "../../src/vhost_user/frontend.ts";
+import { VhostUserFrontend } from "../../src/vhost_user/frontend.ts";
 import { featureSet, VIRTIO_F_VERSION_1 } from "../../src/virtio/features.ts";
 import { placeRing } from "../../src/virtio/layouts.ts";
 import { RawClient } from "./raw_client.ts";
@@ -52,7 +52,7 @@ export class BareFrontend implements Disposable {
       call: null,
     }));
     const setup = { features: featureSet(VIRTIO_F_VERSION_1), regions: [region], rings };
-    await converseAsync(client, new Frontend().attach(setup));
+    await converseAsync(client, new VhostUserFrontend().attach(setup));
     return new BareFrontend(resources.move(), kick);
   }
 

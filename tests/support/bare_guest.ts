@@ -7,7 +7,7 @@ import { EventFd } from "../../ffi/eventfd.ts";
 import { createGuestMemory, createMemfd, mapShared, memoryAddress } from "../../ffi/memory.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import type { MemoryRegion } from "../../src/vhost_user/backend.ts";
-import { Frontend, type FrontendSetup } from "../../src/vhost_user/frontend.ts";
+import { type FrontendSetup, VhostUserFrontend } from "../../src/vhost_user/frontend.ts";
 import { VRING_STATE } from "../../src/vhost_user/layouts.ts";
 import { Request } from "../../src/vhost_user/numbers.ts";
 import {
@@ -38,7 +38,7 @@ export class BareGuest implements Disposable {
   readonly rings: readonly [RawRing, RawRing];
   /** The last half of its memory, for frames. */
   readonly data: Uint8Array;
-  readonly #frontend = new Frontend();
+  readonly #frontend = new VhostUserFrontend();
   readonly #resources: DisposableStack;
   readonly #setup: Omit<FrontendSetup, "regions"> & { regions: (MemoryRegion & { fd: Fd })[] };
 

@@ -22,7 +22,11 @@ import {
 } from "../../ffi/unix_socket.ts";
 import { parseMac } from "../../src/ethernet/frame.ts";
 import type { MemoryRegion } from "../../src/vhost_user/backend.ts";
-import { type Conversation, Frontend, type FrontendRing } from "../../src/vhost_user/frontend.ts";
+import {
+  type Conversation,
+  type FrontendRing,
+  VhostUserFrontend,
+} from "../../src/vhost_user/frontend.ts";
 import { HEADER, VRING_STATE } from "../../src/vhost_user/layouts.ts";
 import { Request } from "../../src/vhost_user/numbers.ts";
 import type { DriverRing } from "../../src/virtio/driver_ring.ts";
@@ -245,7 +249,7 @@ export class LastingGuest implements AsyncDisposable {
       ...this.#options.isPacked ? [VIRTIO_F_RING_PACKED] : [],
     );
     const rings = [this.#ring(RECEIVE), this.#ring(TRANSMIT)];
-    return new Frontend().attach({ features, regions: [region], rings });
+    return new VhostUserFrontend().attach({ features, regions: [region], rings });
   }
 
   #ring(index: typeof RECEIVE | typeof TRANSMIT): FrontendRing {

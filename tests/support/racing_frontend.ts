@@ -20,7 +20,7 @@ import {
 } from "../../ffi/memory.ts";
 import { connectUnix } from "../../ffi/unix_socket.ts";
 import { converse } from "../../src/host/converse.ts";
-import { Frontend, type FrontendSetup } from "../../src/vhost_user/frontend.ts";
+import { type FrontendSetup, VhostUserFrontend } from "../../src/vhost_user/frontend.ts";
 import { placeRing, type RingPlaces } from "../../src/virtio/layouts.ts";
 import { placePackedRing } from "../../src/virtio/packed_layouts.ts";
 import { CANARY } from "./guest_memory.ts";
@@ -80,7 +80,7 @@ export class RacingFrontend implements Disposable {
   readonly #bytes: Uint8Array;
   readonly #file: Fd;
   readonly #socket: Fd;
-  readonly #frontend = new Frontend();
+  readonly #frontend = new VhostUserFrontend();
   readonly #resources: DisposableStack;
 
   /** @param options What it is made of; it connects and attaches. */

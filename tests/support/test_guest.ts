@@ -16,7 +16,11 @@ import {
 } from "../../src/virtio/features.ts";
 import { placeRing, type RingPlaces } from "../../src/virtio/layouts.ts";
 import type { MemoryRegion } from "../../src/vhost_user/backend.ts";
-import { type Conversation, Frontend, type FrontendRing } from "../../src/vhost_user/frontend.ts";
+import {
+  type Conversation,
+  type FrontendRing,
+  VhostUserFrontend,
+} from "../../src/vhost_user/frontend.ts";
 import type { Message } from "../../src/vhost_user/message.ts";
 import { Request } from "../../src/vhost_user/numbers.ts";
 import { eventually } from "./eventually.ts";
@@ -54,7 +58,7 @@ export interface TestGuestOptions {
  * Holds a conversation to its end, letting other handlers of this thread run meanwhile.
  *
  * @param client A connection to a port.
- * @param conversation From a `Frontend`.
+ * @param conversation From a `VhostUserFrontend`.
  * @returns What the conversation returns.
  */
 export async function converseAsync<T>(
@@ -76,7 +80,7 @@ export class TestGuest implements AsyncDisposable {
   readonly client: RawClient;
   /** The file that holds its memory. */
   readonly file: Fd;
-  readonly #frontend = new Frontend();
+  readonly #frontend = new VhostUserFrontend();
   readonly #features: bigint;
   readonly #resources: DisposableStack;
   readonly #data: Uint8Array;
