@@ -27,6 +27,7 @@ import {
   DEFAULT_AGEING,
   DEFAULT_BRIDGE,
   DEFAULT_MAX_ADDRESSES,
+  PORT_KINDS,
   type TopologyFile,
   topologyFile,
 } from "./schema.ts";
@@ -183,7 +184,8 @@ class Source {
     const [reason, fix] = explanation(issue, isScalar(value) ? value.value : value);
     if (value === undefined) {
       const key = path.at(-1);
-      const isOurs = issue.message.includes("\n") || issue.code === "invalid_value";
+      const isOurs = issue.message.includes("\n") || issue.code === "invalid_value" ||
+        issue.code === "invalid_union";
       const add = isOurs && fix !== undefined ? fix : `add ${key}:`;
       return [this.key(path.slice(0, -1), `"${key}" is missing`, add)];
     }
@@ -214,7 +216,7 @@ class Source {
         found.push(this.value(at, `port "${other}" has the same socket`, fix));
       }
       sockets.set(socket, name);
-      const mac = port.mac?.toLowerCase();
+      const mac = macOf(port)?.toLowerCase();
       const twin = mac === undefined ? undefined : macs.get(mac);
       if (twin !== undefined) {
         const fix = "give each port an address of its own, or leave mac: out";
@@ -294,7 +296,7 @@ class Source {
   }
 
   #unknownKey(path: Path, key: string): Diagnostic {
-    const known = keysOf(path);
+    const known = keysOf(path, this.#find([...path, "type"]).value);
     const meant = suggest(key, known);
     const fix = meant === null
       ? known.length === 0 ? "remove it" : `use one of: ${known.join(", ")}`
@@ -318,24 +320,25 @@ function pairOf(pairs: readonly Pair[], key: string | number): Pair | undefined 
   return pairs.find((pair) => isScalar(pair.key) && String(pair.key.value ?? "") === String(key));
 }
 
-/** The keys that the schema knows at a place. */
-function keysOf(path: Path): string[] {
+/** The keys that the schema knows at a place; of a port, whose type is known by then. */
+function keysOf(path: Path, type: unknown): string[] {
   const { shape } = topologyFile;
   if (path.length === 0) return Object.keys(shape);
   if (path[0] === "threads") return Object.keys(shape.threads.unwrap().shape);
   if (path[0] === "bridges") {
     return Object.keys(shape.bridges.unwrap().valueType.unwrap().shape);
   }
-  return Object.keys(shape.ports.valueType.shape);
+  const kind = isScalar(type) ? type.value as keyof typeof PORT_KINDS : "vhost-user";
+  return Object.keys(PORT_KINDS[kind].shape);
 }
 
 // Our own messages have two lines; the library's are for what we did not foresee.
 function explanation(issue: z.core.$ZodIssue, value: unknown): [string, string | undefined] {
+  if (issue.code === "invalid_union" && issue.discriminator !== undefined) {
+    return unknownValue(value, Object.keys(PORT_KINDS));
+  }
   if (issue.code === "invalid_value" && !issue.message.includes("\n")) {
-    const known = issue.values.map(String);
-    const meant = suggest(String(value), known);
-    const fix = meant === null ? `use one of: ${known.join(", ")}` : `did you mean "${meant}"?`;
-    return [`"${String(value)}" is not known here`, fix];
+    return unknownValue(value, issue.values.map(String));
   }
   if (issue.code === "invalid_key") {
     return explanation(issue.issues[0] as z.core.$ZodIssue, value);
@@ -350,21 +353,25 @@ function explanation(issue: z.core.$ZodIssue, value: unknown): [string, string |
   return [reason!, fix];
 }
 
+function unknownValue(value: unknown, known: readonly string[]): [string, string] {
+  const meant = suggest(String(value), known);
+  const fix = meant === null ? `use one of: ${known.join(", ")}` : `did you mean "${meant}"?`;
+  return [`"${String(value)}" is not known here`, fix];
+}
+
 function counted(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 function resolveTopology(file: TopologyFile, fileName: string, machine: Machine): Topology {
-  const macs = macsOf(Object.values(file.ports));
-  const ports = Object.entries(file.ports).map(([name, port], i): PortConfig => ({
-    name,
-    type: port.type,
-    role: port.role,
-    socket: resolveSocket(port.socket, fileName),
-    queues: port.queues,
-    bridge: port.bridge,
-    mac: macs[i]!,
-  }));
+  const macs = macsOf(Object.values(file.ports).map(macOf));
+  const ports = Object.entries(file.ports).map(([name, port], i): PortConfig => {
+    const { role, queues, bridge } = port;
+    const common = { name, role, socket: resolveSocket(port.socket, fileName), queues, bridge };
+    return port.type === "vhost-user"
+      ? { ...common, type: port.type, mac: macs[i]! }
+      : { ...common, type: port.type };
+  });
   return {
     name: file.name ?? basename(fileName).replace(/\.ya?ml$/, ""),
     fileName,
@@ -396,11 +403,15 @@ function resolveSocket(socket: string, fileName: string): string {
   return resolve(dirname(fileName), socket);
 }
 
+function macOf(port: TopologyFile["ports"][string]): string | undefined {
+  return port.type === "vhost-user" ? port.mac : undefined;
+}
+
 // Adding an address to one port must not change those of the others, unless it takes theirs.
-function macsOf(ports: readonly { readonly mac?: string | undefined }[]): string[] {
-  const taken = new Set(ports.map(({ mac }) => mac?.toLowerCase()));
-  let spare = ports.length;
-  return ports.map(({ mac }, i) => {
+function macsOf(given: readonly (string | undefined)[]): string[] {
+  const taken = new Set(given.map((mac) => mac?.toLowerCase()));
+  let spare = given.length;
+  return given.map((mac, i) => {
     if (mac !== undefined) return mac.toLowerCase();
     let own = defaultMac(i);
     while (taken.has(own)) own = defaultMac(spare++);

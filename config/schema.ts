@@ -67,31 +67,63 @@ const duration = z.string(saying("this is not a duration", "write a number and a
     saying("this duration is out of range", `write 1s to ${MAX_AGEING_SECONDS}s`),
   );
 
+const socket = z.string(saying("a vhost-user port needs a socket", "add socket: with a path"))
+  .min(1, saying("the path is empty", "write a path, like /run/lab/vm1.sock"))
+  .refine(
+    (path) => !path.includes("\0"),
+    saying("a path cannot hold a zero character", "write a path, like /run/lab/vm1.sock"),
+  )
+  .meta({
+    description: "Path of the Unix socket; relative to the folder of this file. At most 107 bytes.",
+    examples: ["/run/lab/vm1.sock", "vm1.sock"],
+  });
+
+const role = z.enum(["server", "client"]);
+
+const portBridge = name.default(DEFAULT_BRIDGE).meta({
+  description: "The bridge that the port joins.",
+});
+
 const vhostUserPort = z.strictObject({
   type: z.literal("vhost-user").meta({ description: "A guest that is connected over vhost-user." }),
-  socket: z.string(saying("a vhost-user port needs a socket", "add socket: with a path"))
-    .min(1, saying("the path is empty", "write a path, like /run/lab/vm1.sock"))
-    .refine(
-      (path) => !path.includes("\0"),
-      saying("a path cannot hold a zero character", "write a path, like /run/lab/vm1.sock"),
-    )
-    .meta({
-      description:
-        "Path of the Unix socket; relative to the folder of this file. At most 107 bytes.",
-      examples: ["/run/lab/vm1.sock", "vm1.sock"],
-    }),
-  role: z.enum(["server", "client"]).default("server").meta({
+  socket,
+  role: role.default("server").meta({
     description:
       "server: labswitch listens. client: the guest's side listens, labswitch connects " +
       "and connects again for ever.",
   }),
   queues: queues.default(1).meta({ description: "Queue pairs that the guest may use." }),
-  bridge: name.default(DEFAULT_BRIDGE).meta({ description: "The bridge that the port joins." }),
+  bridge: portBridge,
   mac: mac.optional().meta({
     description: "The address that `labswitch qemu-args` gives the guest. Not enforced.",
     examples: ["52:54:00:00:00:01"],
   }),
 }).meta({ id: "vhost-user", description: "A port for a guest that is connected over vhost-user." });
+
+const frontendPort = z.strictObject({
+  type: z.literal("vhost-user-frontend").meta({
+    description: "Another switch or back-end, for which labswitch plays the guest.",
+  }),
+  socket,
+  role: role.default("client").meta({
+    description:
+      "client: the back-end listens, labswitch connects and connects again for ever. server: " +
+      "labswitch listens.",
+  }),
+  queues: queues.default(1).meta({ description: "Queue pairs that are used." }),
+  bridge: portBridge,
+}).meta({
+  id: "vhost-user-frontend",
+  description: "A port that leads to another vhost-user back-end: a switch, a virtual NIC, passt.",
+});
+
+/** The kinds of ports, by their `type`. */
+export const PORT_KINDS = {
+  "vhost-user": vhostUserPort,
+  "vhost-user-frontend": frontendPort,
+} as const;
+
+const port = z.discriminatedUnion("type", [vhostUserPort, frontendPort]);
 
 const bridge = z.strictObject({
   "ageing-time": duration.default(DEFAULT_AGEING).meta({
@@ -154,7 +186,7 @@ export const topologyFile = z.strictObject({
   bridges: z.record(name, bridge.nullable()).default({}).meta({
     description: "Bridges with their options; br0 exists by itself.",
   }),
-  ports: z.record(name, vhostUserPort).refine(
+  ports: z.record(name, port).refine(
     (ports) => Object.keys(ports).length > 0,
     saying("there are no ports", "add at least one port"),
   ).meta({ description: "Ports by name." }),

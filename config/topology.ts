@@ -5,26 +5,43 @@
  */
 import type { PollMode } from "../src/poll/poll_loop.ts";
 
-/** Who listens on a vhost-user socket: we (server) or the guest's side (client). */
+/** Who listens on a vhost-user socket: we (server) or the other side (client). */
 export type Role = "server" | "client";
 
-/** A port. */
-export interface PortConfig {
+/** What all ports have. */
+interface CommonConfig {
   /** Its name, unique in the topology. */
   readonly name: string;
-  /** Its kind. */
-  readonly type: "vhost-user";
+  /** The name of its bridge. */
+  readonly bridge: string;
+}
+
+/** A port with a vhost-user socket. */
+interface SocketConfig extends CommonConfig {
   /** Who listens. */
   readonly role: Role;
   /** The socket's absolute path, at most 107 bytes. */
   readonly socket: string;
   /** Queue pairs. */
   readonly queues: number;
-  /** The name of its bridge. */
-  readonly bridge: string;
+}
+
+/** A port for a guest: the back-end is ours. */
+export interface VhostUserConfig extends SocketConfig {
+  /** Its kind. */
+  readonly type: "vhost-user";
   /** The address that `qemu-args` gives the guest. */
   readonly mac: string;
 }
+
+/** A port to another back-end: the front-end is ours. */
+export interface FrontendConfig extends SocketConfig {
+  /** Its kind. */
+  readonly type: "vhost-user-frontend";
+}
+
+/** A port. */
+export type PortConfig = VhostUserConfig | FrontendConfig;
 
 /** A bridge. */
 export interface BridgeConfig {
@@ -58,4 +75,9 @@ export interface Topology {
   readonly bridges: readonly BridgeConfig[];
   /** The poll Workers. */
   readonly threads: ThreadsConfig;
+}
+
+/** The ports of a topology that guests are connected to. */
+export function guestPorts({ ports }: Pick<Topology, "ports">): VhostUserConfig[] {
+  return ports.filter((port) => port.type === "vhost-user");
 }

@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { parseTopology } from "../../config/load.ts";
-import type { Topology } from "../../config/topology.ts";
+import { guestPorts, type Topology } from "../../config/topology.ts";
 import { Switch } from "../control/switch.ts";
 import { formatMac, MIN_FRAME_BYTES } from "../ethernet/frame.ts";
 import type { LoopResult } from "../host/closed_loop.ts";
@@ -67,7 +67,7 @@ async function runDemo(topology: Topology, seconds: number, io: Io): Promise<boo
   io.out(hostTable(topology));
   io.out(`\nready in ${(performance.now() - started).toFixed(0)} ms\n`);
   const stop = new SharedArrayBuffer(4);
-  const hosts = topology.ports.map((port, i) => {
+  const hosts = guestPorts(topology).map((port, i) => {
     const call: CallOrder = {
       ip: ADDRESSES[1],
       pings: PINGS,
@@ -122,8 +122,11 @@ async function play(
     result.disordered === 0;
 }
 
-function hostTable({ ports }: Topology): string {
-  const rows = ports.map(({ name, mac, socket }, i) => [name, ADDRESSES[i]!, mac, socket]);
+function hostTable(topology: Topology): string {
+  const rows = guestPorts(topology).map((
+    { name, mac, socket },
+    i,
+  ) => [name, ADDRESSES[i]!, mac, socket]);
   return `${columns([["HOST", "ADDRESS", "MAC", "SOCKET"], ...rows]).join("\n")}\n`;
 }
 

@@ -6,6 +6,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { jsonSchema } from "../../config/schema.ts";
 import { suggest } from "../../config/suggest.ts";
+import type { PortConfig, VhostUserConfig } from "../../config/topology.ts";
 import { parseMebibytes } from "../../config/units.ts";
 import { LibcUnavailable } from "../../ffi/libc.ts";
 import { MAX_MEMORY_BYTES } from "../control/port_memory.ts";
@@ -116,9 +117,9 @@ function commands(args: readonly string[], io: Io, done: (code: number) => void)
     .action(async (name: string, options: { file: string; memory: number; accel: string }) => {
       const topology = await readTopology(options.file, io);
       if (typeof topology === "number") return done(topology);
-      const port = topology.ports.find((candidate) => candidate.name === name);
-      if (port === undefined) {
-        io.err(`error: ${unknownPort(name, topology.ports.map((known) => known.name))}\n`);
+      const port = guestPort(name, topology.ports);
+      if (typeof port === "string") {
+        io.err(`error: ${port}\n`);
         return done(EXIT_USAGE);
       }
       const version = await installedQemu();
@@ -154,6 +155,14 @@ async function stayLive(io: Io, command: (live: LiveIo) => Promise<number>): Pro
   } finally {
     await live.flush();
   }
+}
+
+// The port of a guest, or why there is none.
+function guestPort(name: string, ports: readonly PortConfig[]): VhostUserConfig | string {
+  const port = ports.find((candidate) => candidate.name === name);
+  if (port?.type === "vhost-user") return port;
+  if (port === undefined) return unknownPort(name, ports.map((known) => known.name));
+  return `port "${name}" is of type ${port.type}: no guest can be connected to it`;
 }
 
 function unknownPort(name: string, known: readonly string[]): string {

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { PortConfig } from "../../config/topology.ts";
+import type { VhostUserConfig } from "../../config/topology.ts";
 
 /** What a QEMU can do, as far as the arguments differ. */
 export interface QemuVersion {
@@ -37,7 +37,7 @@ const EXTRA_VECTORS = 2;
  * @returns Options with their values, in the order in which QEMU reads them.
  */
 export function qemuArguments(
-  port: PortConfig,
+  port: VhostUserConfig,
   memoryMebibytes: number,
   version: QemuVersion = OLDEST_QEMU,
   isEmulated = false,

@@ -102,7 +102,9 @@ function screen(topology: Topology): string {
 }
 
 function hintText(topology: Topology, ports: readonly PortReport[], io: LiveIo): string {
-  const waiting = ports.find((port) => port.state === "waiting");
+  const waiting = ports.find(({ state }, i) =>
+    state === "waiting" && topology.ports[i]!.type === "vhost-user"
+  );
   if (waiting === undefined) return "";
   return `${timeStamp(io)} ${waiting.name}  is waiting for a guest; its QEMU arguments: ` +
     `labswitch qemu-args ${waiting.name} -f ${topology.fileName}\n`;

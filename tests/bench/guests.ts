@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { Command } from "commander";
-import type { PortConfig } from "../../config/topology.ts";
+import type { VhostUserConfig } from "../../config/topology.ts";
 import { Guest, missingForGuests } from "../support/guest/guest.ts";
 import { iperf } from "../support/guest/traffic.ts";
 import { type DpdkMemory, reserveDpdkMemory } from "../support/hugepages.ts";
@@ -82,7 +82,7 @@ async function measure(system: System, seconds: number, memory: DpdkMemory): Pro
 }
 
 // QEMU listens for every system, because Open vSwitch only connects.
-function port(name: string, socket: string): PortConfig {
+function port(name: string, socket: string): VhostUserConfig {
   const mac = `52:54:00:00:00:0${name.slice(2)}`;
   return { name, type: "vhost-user", role: "client", socket, queues: 1, bridge: "br0", mac };
 }

@@ -6,7 +6,7 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { join } from "node:path";
 import { parseTopology } from "../../config/load.ts";
-import type { Role, Topology } from "../../config/topology.ts";
+import { guestPorts, type Role, type Topology } from "../../config/topology.ts";
 import { runKills } from "../fuzz/kills/kills.ts";
 import type { LoadKind } from "../fuzz/kills/load.ts";
 import { GUEST_LOADS, TESTPMD_LOADS } from "../fuzz/kills/plan.ts";
@@ -78,7 +78,7 @@ async function startGuest(
   name: string,
   number: number,
 ): Promise<Guest> {
-  const port = topology.ports.find((one) => one.name === name);
+  const port = guestPorts(topology).find((one) => one.name === name);
   ok(port !== undefined);
   return stack.use(await Guest.start({ folder, port, address: `10.0.0.${number}/24` }));
 }

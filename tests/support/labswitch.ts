@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseTopology } from "../../config/load.ts";
-import type { PortConfig, Topology } from "../../config/topology.ts";
+import { guestPorts, type Topology, type VhostUserConfig } from "../../config/topology.ts";
 import { connectUnix } from "../../ffi/unix_socket.ts";
 import type { WorkerStatistics } from "../../src/control/worker_pool.ts";
 import { ConsoleProcess, type ConsoleProcessOptions } from "./console_process.ts";
@@ -148,9 +148,9 @@ export class Labswitch implements AsyncDisposable {
   }
 
   /** A port of its topology. */
-  port(name: string): PortConfig {
-    const port = this.topology.ports.find((candidate) => candidate.name === name);
-    if (port === undefined) throw new RangeError(`Cannot find port ${name} in the topology`);
+  port(name: string): VhostUserConfig {
+    const port = guestPorts(this.topology).find((candidate) => candidate.name === name);
+    if (port === undefined) throw new RangeError(`Cannot find guest port ${name} in the topology`);
     return port;
   }
 

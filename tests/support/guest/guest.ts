@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import process from "node:process";
-import type { PortConfig } from "../../../config/topology.ts";
+import type { VhostUserConfig } from "../../../config/topology.ts";
 import { qemuArguments, type QemuVersion } from "../../../src/cli/qemu_args.ts";
 import { ConsoleProcess, findProgram } from "../console_process.ts";
 import { buildGuestSystem, type GuestSystem, installedKernel } from "./initramfs.ts";
@@ -45,7 +45,7 @@ export interface GuestOptions {
   /** Whether a person works in its console; otherwise it takes commands from a test. */
   readonly isInteractive?: boolean;
   /** The port that it is connected to. */
-  readonly port: PortConfig;
+  readonly port: VhostUserConfig;
   /** Its address with the length of the prefix, like `10.0.0.1/24`. */
   readonly address: string;
   /** Further properties of its network device, like `mrg_rxbuf=off`. */

@@ -7,6 +7,7 @@
  */
 import { Command } from "commander";
 import { loadTopology } from "../../../config/load.ts";
+import { guestPorts } from "../../../config/topology.ts";
 import { missingForGuests, qemuCommand } from "./guest.ts";
 
 const program = new Command("guest")
@@ -17,8 +18,8 @@ const program = new Command("guest")
   .action(async (name: string, { file, address }: { file: string; address: string }) => {
     const missing = missingForGuests();
     if (missing !== undefined) return program.error(`${missing} is not installed`);
-    const port = (await loadTopology(file)).ports.find((candidate) => candidate.name === name);
-    if (port === undefined) return program.error(`there is no port "${name}" in ${file}`);
+    const port = guestPorts(await loadTopology(file)).find((one) => one.name === name);
+    if (port === undefined) return program.error(`there is no guest port "${name}" in ${file}`);
     Deno.exitCode = await boot({ port, address });
   });
 

@@ -1,8 +1,8 @@
 import { deepStrictEqual, doesNotMatch, match, ok, strictEqual } from "node:assert/strict";
-import type { PortConfig } from "../../../config/topology.ts";
+import type { VhostUserConfig } from "../../../config/topology.ts";
 import { parseQemuVersion, qemuArguments, shellLines } from "../../../src/cli/qemu_args.ts";
 
-const port: PortConfig = {
+const port: VhostUserConfig = {
   name: "vm1",
   type: "vhost-user",
   role: "server",

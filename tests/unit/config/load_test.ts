@@ -7,6 +7,7 @@ import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadTopology, parseTopology } from "../../../config/load.ts";
+import { guestPorts } from "../../../config/topology.ts";
 import { SMALLEST, withLines, withPort } from "./mistakes.ts";
 
 Deno.test("parseTopology fills in what the smallest file leaves out", () => {
@@ -55,7 +56,7 @@ threads: { workers: 16, poll: busy }
     { name: "br0", ageingSeconds: 3600, maxAddresses: 4096 },
     { name: "lan", ageingSeconds: 300, maxAddresses: 16384 },
   ]);
-  const { bridge, mac, queues } = topology.ports[0]!;
+  const { bridge, mac, queues } = guestPorts(topology)[0]!;
   deepStrictEqual([bridge, mac, queues], ["lan", "52:54:00:ab:cd:ef", 128]);
   deepStrictEqual(topology.threads, { workers: 16, poll: "busy", pin: [] });
 });
@@ -101,7 +102,7 @@ ports:
   vm1: { type: vhost-user, socket: a.sock, mac: 52:54:00:00:00:02 }
   vm2: { type: vhost-user, socket: b.sock }
 `;
-  const macs = parseTopology(text, "lab.yaml").ports.map(({ mac }) => mac);
+  const macs = guestPorts(parseTopology(text, "lab.yaml")).map(({ mac }) => mac);
   strictEqual(new Set(macs).size, 2);
 });
 
@@ -129,4 +130,23 @@ function schemaPart(text: string): { properties: Record<string, unknown> } {
 
 Deno.test("loadTopology rejects when there is no file", async () => {
   await rejects(loadTopology("no/such/file.yaml"), Deno.errors.NotFound);
+});
+
+Deno.test("parseTopology takes a port to another back-end, which is a client unless told otherwise", () => {
+  const text = `version: 1
+ports:
+  up: { type: vhost-user-frontend, socket: /run/ovs.sock }
+  down: { type: vhost-user-frontend, socket: down.sock, role: server, queues: 2, bridge: lan }
+bridges: { lan: {} }
+`;
+  deepStrictEqual(parseTopology(text, "/etc/lab.yaml").ports, [
+    {
+      ...{ name: "up", type: "vhost-user-frontend", role: "client", socket: "/run/ovs.sock" },
+      ...{ queues: 1, bridge: "br0" },
+    },
+    {
+      ...{ name: "down", type: "vhost-user-frontend", role: "server", socket: "/etc/down.sock" },
+      ...{ queues: 2, bridge: "lan" },
+    },
+  ]);
 });
