@@ -106,6 +106,14 @@ function isMissing(reason: string): boolean {
   return reason.endsWith(" is missing");
 }
 
+/** A port as the file has it. */
+type PortEntry = TopologyFile["ports"][string];
+
+// Whether two ports may share a socket: a front-end and a back-end of which one listens.
+function meet(a: PortEntry, b: PortEntry): boolean {
+  return a.type !== b.type && a.role !== b.role;
+}
+
 /** Finds the place of a value or key in the text. */
 class Source {
   readonly #document: Document.Parsed;
@@ -199,7 +207,7 @@ class Source {
   /** What each part alone allows, but not all together. */
   contradictions(file: TopologyFile, fileName: string, machine: Machine): Diagnostic[] {
     const found = this.#pinMistakes(resolveThreads(file.threads, machine), machine);
-    const sockets = new Map<string, string>();
+    const sockets = new Map<string, [name: string, port: PortEntry][]>();
     const macs = new Map<string, string>();
     const bridges = [...new Set([DEFAULT_BRIDGE, ...Object.keys(file.bridges)])];
     for (const [name, port] of Object.entries(file.ports)) {
@@ -210,12 +218,13 @@ class Source {
         const reason = `the socket's path has ${bytes} bytes; Linux allows ${MAX_PATH_BYTES}`;
         found.push(this.value(at, reason, "use a shorter folder, like /run/lab"));
       }
-      const other = sockets.get(socket);
+      const others = sockets.get(socket) ?? [];
+      const other = others.find(([, there]) => !meet(port, there));
       if (other !== undefined) {
         const fix = "give each port a socket of its own";
-        found.push(this.value(at, `port "${other}" has the same socket`, fix));
+        found.push(this.value(at, `port "${other[0]}" has the same socket`, fix));
       }
-      sockets.set(socket, name);
+      sockets.set(socket, [...others, [name, port]]);
       const mac = macOf(port)?.toLowerCase();
       const twin = mac === undefined ? undefined : macs.get(mac);
       if (twin !== undefined) {
@@ -233,7 +242,7 @@ class Source {
         );
       }
     }
-    if (sockets.size > MAX_PORTS) {
+    if (Object.keys(file.ports).length > MAX_PORTS) {
       found.push(this.key(["ports"], `there are more than ${MAX_PORTS} ports`, "use two switches"));
     }
     if (bridges.length > MAX_BRIDGES) {
@@ -403,7 +412,7 @@ function resolveSocket(socket: string, fileName: string): string {
   return resolve(dirname(fileName), socket);
 }
 
-function macOf(port: TopologyFile["ports"][string]): string | undefined {
+function macOf(port: PortEntry): string | undefined {
   return port.type === "vhost-user" ? port.mac : undefined;
 }
 

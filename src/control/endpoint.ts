@@ -32,8 +32,12 @@ export interface Endpoint {
    * @throws {SocketPathError | OsError} When it cannot listen.
    */
   open(): void;
-  /** The connection that was handed over has ended. */
-  released(): void;
+  /**
+   * The connection that was handed over has ended.
+   *
+   * @param wasUseful Whether it came to anything; if not, the next one takes longer to be made.
+   */
+  released(wasUseful: boolean): void;
   /** Ends; a socket that was made is removed. */
   close(): void;
 }
@@ -157,7 +161,8 @@ export class ClientEndpoint implements Endpoint {
     this.#connect();
   }
 
-  released(): void {
+  released(wasUseful: boolean): void {
+    if (wasUseful) this.#retryMs = FIRST_RETRY_MS;
     this.#schedule();
   }
 
@@ -175,7 +180,6 @@ export class ClientEndpoint implements Endpoint {
       // Nobody listens yet: the guest may start in a second or in a year.
       return this.#schedule();
     }
-    this.#retryMs = FIRST_RETRY_MS;
     this.#events.onPeer(socket);
   }
 

@@ -28,6 +28,7 @@ import type { PortMemory } from "./port_memory.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
 import type { Reactor } from "./reactor.ts";
 import { processName } from "./socket_path.ts";
+import type { PortState, SocketRole, SwitchPort } from "./switch_port.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
 /** Refused requests of one connection that are reported. */
@@ -36,9 +37,6 @@ const MAX_REPORTED_REFUSALS = 10;
 const START_REQUEST = REQUESTS[Request.SET_VRING_KICK].name;
 /** Looks at a port whose guest has no memory before that is reported: a second or two. */
 const LOOKS_BEFORE_MEMORY_HINT = 6;
-
-/** Who listens: the switch (server) or the guest's side (client). */
-export type SocketRole = "server" | "client";
 
 /** What a port is made of. */
 export interface PortParts {
@@ -70,11 +68,8 @@ export interface PortParts {
   readonly onEvent: (event: PortEvent) => void;
 }
 
-/** What a port is doing. */
-export type PortState = "waiting" | "connected" | "up";
-
 /** One vhost-user port. */
-export class Port {
+export class Port implements SwitchPort {
   /** Its name in the topology. */
   readonly name: string;
   /** Its number. */
@@ -272,7 +267,7 @@ export class Port {
         port: this.name,
         reason: reason?.message ?? null,
       });
-      this.#endpoint.released();
+      this.#endpoint.released(true);
     }
   }
 

@@ -99,6 +99,11 @@ export class PortMemory {
     this.#mayRepeat = queuePairs > 1;
   }
 
+  /** Where the first region of a memory table will be, if its file is not on huge pages. */
+  get firstAddress(): bigint {
+    return aligned(this.#base, FIRST_REGION, FIRST_REGION);
+  }
+
   /** The regions mapped now. */
   get regions(): readonly MappedRegion[] {
     return this.#regions;
@@ -312,15 +317,19 @@ function place(part: FilePart, base: bigint, taken: readonly Extent[]): Place {
   const bytes = roundUp(lead + part.sizeBytes, block);
   const align = block > FIRST_REGION ? block : FIRST_REGION;
   const sorted = [...taken].sort((a, b) => a.start < b.start ? -1 : 1);
-  const aligned = (address: bigint) => roundUp(base + address, align) - base;
-  let start = aligned(FIRST_REGION);
+  let start = aligned(base, FIRST_REGION, align);
   for (const extent of sorted) {
     if (start + bytes <= extent.start) break;
-    const behind = aligned(extent.start + extent.bytes);
+    const behind = aligned(base, extent.start + extent.bytes, align);
     if (behind > start) start = behind;
   }
   const source = sourceOf(part);
   return { start, bytes, offset, fd: part.fd, localAddress: start + lead, source };
+}
+
+// The next address in the memory that is a multiple of `align` in the process.
+function aligned(base: bigint, address: bigint, align: bigint): bigint {
+  return roundUp(base + address, align) - base;
 }
 
 function sourceOf({ fd, offsetBytes }: FilePart): string {

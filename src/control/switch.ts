@@ -20,9 +20,11 @@ import { BridgeMembers } from "./bridge_members.ts";
 import { type PortCounters, readCounters } from "./counters.ts";
 import type { PortEvent, WorkerEvent } from "./events.ts";
 import { backendOffer } from "./offer.ts";
-import { Port, type PortState } from "./port.ts";
+import { FrontendPort } from "./frontend_port.ts";
+import { Port } from "./port.ts";
 import { PortMemory } from "./port_memory.ts";
 import { Reactor } from "./reactor.ts";
+import type { PortState, SwitchPort } from "./switch_port.ts";
 import { WorkerPool, type WorkerStatistics } from "./worker_pool.ts";
 
 /** How often the switch's clock advances and quarantined rings are looked for. */
@@ -55,10 +57,11 @@ export class Switch {
   readonly #topology: Topology;
   readonly #events: SwitchEvents;
   readonly #state: State;
+  readonly #offer: typeof backendOffer;
   readonly #reactor = new Reactor();
   readonly #workers: WorkerPool;
   readonly #members: BridgeMembers;
-  readonly #ports: Port[] = [];
+  readonly #ports: SwitchPort[] = [];
   readonly #started = performance.now();
   #clock: ReturnType<typeof setInterval> | null = null;
 
@@ -66,9 +69,16 @@ export class Switch {
    * @param topology What to build.
    * @param events Who is told what happens.
    * @param state The state memory; a test may want to look into it.
+   * @param offer What the back-ends offer to front-ends; a test may want less.
    */
-  constructor(topology: Topology, events: SwitchEvents, state: State = new State()) {
+  constructor(
+    topology: Topology,
+    events: SwitchEvents,
+    state: State = new State(),
+    offer: typeof backendOffer = backendOffer,
+  ) {
     this.#topology = topology;
+    this.#offer = offer;
     this.#events = events;
     this.#state = state;
     this.#members = new BridgeMembers(state);
@@ -152,19 +162,23 @@ export class Switch {
     number: number,
     memory: PortMemory,
     announcer: Announcer,
-  ): Port {
+  ): SwitchPort {
     const { name, role, socket, queues } = config;
-    return new Port({
+    const parts = {
       ...{ number, name, role, socket, memory },
       bridge: this.#topology.bridges.findIndex((bridge) => bridge.name === config.bridge),
-      offer: backendOffer(queues),
       state: this.#state,
       workers: this.#workers,
       members: this.#members,
-      announcer,
       reactor: this.#reactor,
       onEvent: this.#events.onPortEvent,
-    });
+    };
+    switch (config.type) {
+      case "vhost-user":
+        return new Port({ ...parts, offer: this.#offer(queues), announcer });
+      case "vhost-user-frontend":
+        return new FrontendPort({ ...parts, queuePairs: queues });
+    }
   }
 
   #tick(): void {

@@ -13,11 +13,16 @@
 import asc from "assemblyscript/asc";
 import binaryen from "binaryen";
 import { Buffer } from "node:buffer";
+import { resolve } from "node:path";
 import { STATE_PAGES } from "./state.ts";
 
 interface ModuleSource {
-  /** The module's name: the entry file in `assembly/` and the built file. */
+  /** The module's name: the built file, and the entry file in `assembly/` unless that is named. */
   readonly name: string;
+  /** The entry file in `assembly/`. */
+  readonly entry?: string;
+  /** Another file of `assembly/` that is compiled in the place of `virtqueue.ts`. */
+  readonly virtqueue?: string;
   /**
    * The accessor text in `assembly/`, and the module name it is imported under; a module without is
    * text itself.
@@ -27,6 +32,7 @@ interface ModuleSource {
 
 const MODULES: readonly ModuleSource[] = [
   { name: "ring", accessors: "guest" },
+  { name: "driver", entry: "ring", virtqueue: "driver_virtqueue", accessors: "guest" },
   { name: "copy", accessors: "transfer" },
   { name: "dispatch" },
 ];
@@ -49,11 +55,12 @@ if (import.meta.main) {
   if (differs) Deno.exit(1);
 }
 
-async function build({ name, accessors }: ModuleSource): Promise<Uint8Array> {
+async function build(source: ModuleSource): Promise<Uint8Array> {
+  const { name, accessors } = source;
   if (accessors === undefined) return await assemble(name);
   const folder = await Deno.makeTempDir({ prefix: "labswitch-build-" });
   try {
-    await compile(name, `${folder}/main.wasm`);
+    await compile(source, `${folder}/main.wasm`);
     await Deno.writeFile(`${folder}/accessors.wasm`, await assemble(accessors));
     await merge(folder, accessors);
     return optimise(await Deno.readFile(`${folder}/merged.wasm`), accessors);
@@ -62,14 +69,28 @@ async function build({ name, accessors }: ModuleSource): Promise<Uint8Array> {
   }
 }
 
-async function compile(name: string, output: string): Promise<void> {
+async function compile(source: ModuleSource, output: string): Promise<void> {
+  const { name, entry = name, virtqueue = "virtqueue" } = source;
   const { error, stderr } = await asc.main([
-    `${HERE}/assembly/${name}.ts`,
+    `${HERE}/assembly/${entry}.ts`,
     ...["--outFile", output, "--runtime", "stub", "--noAssert", "-O3", "--converge"],
     ...["--importMemory", "--sharedMemory", "--enable", "threads,simd,bulk-memory"],
     ...["--initialMemory", `${STATE_PAGES}`, "--maximumMemory", `${STATE_PAGES}`],
-  ]);
+  ], {
+    readFile: (file, base) =>
+      readText(resolve(base, file.replace(/\/virtqueue\.ts$/, `/${virtqueue}.ts`))),
+  });
   if (error !== null) throw new Error(`Cannot compile ${name}.ts: ${stderr}`);
+}
+
+// Null for a file that is not there: the compiler tries several names.
+async function readText(path: string): Promise<string | null> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
 }
 
 async function assemble(name: string): Promise<Uint8Array> {

@@ -1,12 +1,16 @@
 /**
  * Instances of the data plane's modules, made when first needed.
  *
- * `ring` sees the state memory and one port's memory; `copy` sees the state memory and two ports'.
+ * `ring` sees the state memory and one port's memory, and so does `driver`, which takes its place for a
+ * port that leads to a back-end; `copy` sees the state memory and two ports'.
  * Instances belong to the thread that made them; the memories are shared by all. A port's memory is
  * made once and only ever grown, so an instance stays valid for the life of the switch.
  *
  * @module
  */
+
+import { portAt } from "./state.ts";
+import { PORT_ROLE, PORT_ROLE_FRONTEND } from "./state_layout.ts";
 
 /** Exports of the ring module; see `assembly/receive.ts`, `transmit.ts` and `idle.ts`. */
 export interface RingInstance {
@@ -62,6 +66,8 @@ type TableEntry = Parameters<WebAssembly.Table["set"]>[1];
 export interface DataplaneModules {
   /** Ring code: one state memory, one guest memory. */
   readonly ring: WebAssembly.Module;
+  /** The same for a port whose rings we drive. */
+  readonly driver: WebAssembly.Module;
   /** Copying code: one state memory, two guest memories. */
   readonly copy: WebAssembly.Module;
   /** Calls of both. */
@@ -75,12 +81,12 @@ export interface DataplaneModules {
  * @throws When a file is missing or is not a module this engine accepts.
  */
 export async function loadDataplane(): Promise<DataplaneModules> {
-  const [ring, copy, dispatch] = await Promise.all(
-    ["ring.wasm", "copy.wasm", "dispatch.wasm"].map(async (name) =>
+  const [ring, driver, copy, dispatch] = await Promise.all(
+    ["ring.wasm", "driver.wasm", "copy.wasm", "dispatch.wasm"].map(async (name) =>
       await WebAssembly.compile(await Deno.readFile(new URL(name, import.meta.url)))
     ),
   );
-  return { ring: ring!, copy: copy!, dispatch: dispatch! };
+  return { ring: ring!, driver: driver!, copy: copy!, dispatch: dispatch! };
 }
 
 /** The instances of one thread. */
@@ -125,7 +131,8 @@ export class Dataplane {
   }
 
   #makeRing(port: number): RingInstance {
-    const exports = this.#instantiate(this.#modules.ring, {
+    const { ring, driver } = this.#modules;
+    const exports = this.#instantiate(this.#isDriven(port) ? driver : ring, {
       guest: { memory: this.#ports[port]! },
     });
     const { receivers, completers, reservers, publishers } = this.#tables;
@@ -134,6 +141,11 @@ export class Dataplane {
     reservers.set(port, exports["reserve"] as TableEntry);
     publishers.set(port, exports["publish"] as TableEntry);
     return exports as unknown as RingInstance;
+  }
+
+  #isDriven(port: number): boolean {
+    const words = new Uint32Array(this.#state.buffer, portAt(port) + PORT_ROLE, 1);
+    return Atomics.load(words, 0) === PORT_ROLE_FRONTEND;
   }
 
   #makeCopier(source: number, destination: number): number {

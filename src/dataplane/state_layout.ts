@@ -82,6 +82,12 @@ export const PORT_LOG = 24;
 export const PORT_LOG_BYTES = 32;
 /** u32, largest frame that the guest takes in one piece of its own; 0 for any. */
 export const PORT_MAX_FRAME = 40;
+/** u32, who drives the port's rings: a PORT_ROLE_*; set once, before any Worker knows the port. */
+export const PORT_ROLE = 44;
+/** A guest is connected: the rings have their driver there. */
+export const PORT_ROLE_BACKEND = 0;
+/** A back-end is connected: we are the driver, and frames come from its used rings. */
+export const PORT_ROLE_FRONTEND = 1;
 /** u8[128], the pairs whose receive queue can be filled. */
 export const PORT_RX_PAIRS = 64;
 /** The first memory region. */
@@ -102,6 +108,8 @@ export const PORT_F_EVENT_IDX = 2;
 export const PORT_F_INDIRECT = 4;
 /** Rings are packed (VIRTIO_F_RING_PACKED). */
 export const PORT_F_PACKED = 8;
+/** A back-end may put a frame into several of our buffers (VIRTIO_NET_F_MRG_RXBUF). */
+export const PORT_F_MERGES = 16;
 /** The guest may send partial checksums (VIRTIO_NET_F_CSUM). */
 export const PORT_F_CSUM = 1 << 8;
 /** The guest may send TCP/IPv4 super-packets (VIRTIO_NET_F_HOST_TSO4). */
@@ -145,6 +153,12 @@ export const RING_USED = 24;
 export const RING_CALL_FD = 32;
 /** u32, the Worker that polls this ring. */
 export const RING_WORKER = 36;
+/** u64, of a ring that we drive: its first slot in the port's memory; see `assembly/slots.ts`. */
+export const RING_SLOTS = 40;
+/** u64, of such a ring: what we know of its slots, in the port's memory but not shared. */
+export const RING_PRIVATE = 48;
+/** u32, of such a ring: bytes of a slot. */
+export const RING_SLOT_BYTES = 56;
 /**
  * u32, position of the next available entry to take. Split: a free-running index of 16 bits. Packed:
  * a slot in bits 0 to 14, the wrap counter in bit 15.
@@ -398,3 +412,5 @@ export const FAULT_AVAIL_INDEX = 1;
 export const FAULT_CHAIN = 2;
 /** The memory that held the ring is no longer mapped. */
 export const FAULT_UNMAPPED = 3;
+/** A ring that we drive was in the hands of a Worker that died: where it stands is not known. */
+export const FAULT_LOST = 4;

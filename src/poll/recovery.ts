@@ -18,9 +18,13 @@
  *
  * @module
  */
-import { ringAt, ringNumber, type State, workerAt } from "../dataplane/state.ts";
+import { portAt, ringAt, ringNumber, type State, workerAt } from "../dataplane/state.ts";
 import {
+  FAULT_LOST,
   MAX_PORTS,
+  PORT_ROLE,
+  PORT_ROLE_FRONTEND,
+  RING_FAULT,
   RING_LOCK,
   RING_NEXT_AVAIL,
   RING_NEXT_USED,
@@ -53,8 +57,13 @@ export function recover(state: State, worker: number): void {
   state.store32(at + W_SLEEPING, 1);
 }
 
+// Of a ring that we drive only its lost Worker knew which buffers were in hand.
 function takeAgain(state: State, ring: number): void {
   const at = ringAt(ring);
+  const port = Math.trunc(ring / RINGS_PER_PORT);
+  if (state.get32(portAt(port) + PORT_ROLE) === PORT_ROLE_FRONTEND) {
+    return state.store32(at + RING_FAULT, FAULT_LOST);
+  }
   state.set32(at + RING_NEXT_AVAIL, state.get32(at + RING_NEXT_USED));
 }
 

@@ -8,6 +8,7 @@ import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { join } from "node:path";
 import { parseTopology } from "../../config/load.ts";
 import type { PortEvent, WorkerEvent } from "../../src/control/events.ts";
+import { backendOffer } from "../../src/control/offer.ts";
 import { type PortReport, Switch } from "../../src/control/switch.ts";
 import { State } from "../../src/dataplane/state.ts";
 import { ETHERNET, ETHERTYPE_EXPERIMENT } from "../../src/ethernet/frame.ts";
@@ -30,10 +31,14 @@ export interface AttackOptions extends TestLabOptions {
 export interface TestLabOptions {
   /** Names of the ports. */
   readonly ports?: readonly string[];
+  /** Lines of the topology besides those ports, each below its name; sockets are in the lab's folder. */
+  readonly more?: { readonly ports?: readonly string[]; readonly bridges?: string };
   /** Queue pairs of each. */
   readonly queues?: number;
   /** The value of `threads:`; one Worker that sleeps at once unless told otherwise. */
   readonly threads?: string;
+  /** Virtio features that the back-ends do not offer; none unless given. */
+  readonly withheld?: bigint;
   /** Told when a Worker dies too often; an error unless told otherwise. */
   readonly onFailure?: (error: Error) => void;
 }
@@ -50,18 +55,26 @@ export class TestLab implements AsyncDisposable {
   readonly #switch: Switch;
 
   private constructor(folder: string, options: TestLabOptions) {
-    const { ports = ["a", "b", "c"], queues = 1, threads = "{ poll: event }" } = options;
+    const { ports = ["a", "b", "c"], queues = 1, threads = "{ poll: event }", more } = options;
     this.#folder = folder;
     const lines = ports.map((name) => {
       return `  ${name}: { type: vhost-user, socket: ${name}.sock, queues: ${queues} }`;
     });
-    const text = ["version: 1", "ports:", ...lines, `threads: ${threads}`].join("\n");
+    const further = (more?.ports ?? []).map((line) => `  ${line}`);
+    const text = [
+      ...["version: 1", `bridges: ${more?.bridges ?? "{}"}`, "ports:", ...lines, ...further],
+      `threads: ${threads}`,
+    ].join("\n");
     const events = {
       onPortEvent: (event: PortEvent) => void this.events.push(event),
       onWorkerEvent: (event: WorkerEvent) => void this.workerEvents.push(event),
       onFailure: options.onFailure ?? raise,
     };
-    this.#switch = new Switch(parseTopology(text, join(folder, "lab.yaml")), events, this.state);
+    const topology = parseTopology(text, join(folder, "lab.yaml"));
+    this.#switch = new Switch(topology, events, this.state, (queuePairs) => {
+      const offer = backendOffer(queuePairs);
+      return { ...offer, features: offer.features & ~(options.withheld ?? 0n) };
+    });
   }
 
   /** Starts a switch, with three ports unless told otherwise. */

@@ -16,6 +16,8 @@ export declare function storeAtomic16(address: u64, value: u32): void;
 export declare function orAtomic8(address: u64, bits: u32): void;
 /** Reads 8 bits. */
 export declare function load8(address: u64): u32;
+/** Writes 8 bits. */
+export declare function store8(address: u64, value: u32): void;
 /** Reads 16 bits. */
 export declare function load16(address: u64): u32;
 /** Writes 16 bits. */

@@ -12,6 +12,8 @@
     (drop (i32.atomic.rmw8.or_u $guest (local.get $address) (local.get $bits))))
   (func (export "load8") (param $address i64) (result i32)
     (i32.load8_u $guest (local.get $address)))
+  (func (export "store8") (param $address i64) (param $value i32)
+    (i32.store8 $guest (local.get $address) (local.get $value)))
   (func (export "load16") (param $address i64) (result i32)
     (i32.load16_u $guest align=1 (local.get $address)))
   (func (export "store16") (param $address i64) (param $value i32)

@@ -1,0 +1,174 @@
+/**
+ * A port that leads to another vhost-user back-end: endpoint, connection, front-end and driver put
+ * together. Inside, it is a port like a guest's.
+ *
+ * Each connection begins with fresh rings and fresh memory. Frames that a back-end had not finished
+ * when it left are lost, as on any wire; none is sent twice, and nothing that the old back-end still
+ * does can reach the new one's.
+ *
+ * A back-end that breaks the rules of a ring is left, and met again after a pause that grows.
+ *
+ * Runs on the main thread.
+ *
+ * @module
+ */
+import type { Fd } from "../../ffi/fd.ts";
+import { ForeignDescriptors } from "../../ffi/foreign.ts";
+import { hasHungUp, peerCredentials } from "../../ffi/unix_socket.ts";
+import type { State } from "../dataplane/state.ts";
+import { C_CLOSED_CONNECTIONS } from "../dataplane/state_layout.ts";
+import { VhostUserFrontend } from "../vhost_user/frontend.ts";
+import type { BridgeMembers } from "./bridge_members.ts";
+import { ClientEndpoint, type Endpoint, ServerEndpoint } from "./endpoint.ts";
+import type { PortEvent } from "./events.ts";
+import { backendFaultText } from "./faults.ts";
+import { FrontendConnection } from "./frontend_connection.ts";
+import { DRIVER_FEATURES, FrontendDevice } from "./frontend_device.ts";
+import type { PortMemory } from "./port_memory.ts";
+import type { Reactor } from "./reactor.ts";
+import { processName } from "./socket_path.ts";
+import type { PortState, SocketRole, SwitchPort } from "./switch_port.ts";
+import type { WorkerPool } from "./worker_pool.ts";
+
+/** What a port is made of. */
+export interface FrontendPortParts {
+  /** The port's number. */
+  readonly number: number;
+  /** Its name in the topology. */
+  readonly name: string;
+  /** The bridge that it is in. */
+  readonly bridge: number;
+  /** Who listens. */
+  readonly role: SocketRole;
+  /** The socket's path. */
+  readonly socket: string;
+  /** Queue pairs. */
+  readonly queuePairs: number;
+  /** The state memory. */
+  readonly state: State;
+  /** The port's memory. */
+  readonly memory: PortMemory;
+  /** The poll Workers. */
+  readonly workers: WorkerPool;
+  /** Who gets flooded frames. */
+  readonly members: BridgeMembers;
+  /** The descriptor loop. */
+  readonly reactor: Reactor;
+  /** Told what a person wants to know. */
+  readonly onEvent: (event: PortEvent) => void;
+}
+
+/** One port to a back-end. */
+export class FrontendPort implements SwitchPort {
+  readonly name: string;
+  readonly number: number;
+  readonly #parts: FrontendPortParts;
+  readonly #device: FrontendDevice;
+  readonly #endpoint: Endpoint;
+  /** What back-ends gave, their sockets included. */
+  readonly #foreign = new ForeignDescriptors();
+  #connection: FrontendConnection | null = null;
+  /** Why the last connection could not be used; the same reason again is not reported. */
+  #lastReason: string | null = null;
+  #isClosing = false;
+
+  /** @param parts What it works with. */
+  constructor(parts: FrontendPortParts) {
+    this.name = parts.name;
+    this.number = parts.number;
+    this.#parts = parts;
+    this.#device = new FrontendDevice({ ...parts, port: parts.number });
+    const events = {
+      onPeer: (socket: Fd) => this.#attach(socket),
+      onExhausted: ({ message }: Error) =>
+        parts.onEvent({ kind: "exhausted", port: parts.name, reason: message }),
+      onStale: () => parts.onEvent({ kind: "stale-socket", port: parts.name, path: parts.socket }),
+    };
+    this.#endpoint = parts.role === "server"
+      ? new ServerEndpoint(parts.socket, parts.reactor, events)
+      : new ClientEndpoint(parts.socket, events);
+  }
+
+  get state(): PortState {
+    if (this.#connection === null) return this.#foreign.isClosing ? "connected" : "waiting";
+    return this.#device.isUp ? "up" : "connected";
+  }
+
+  open(): void {
+    this.#endpoint.open();
+  }
+
+  close(): void {
+    this.#isClosing = true;
+    this.#connection?.close();
+    this.#endpoint.close();
+  }
+
+  async settled(): Promise<void> {
+    await this.#foreign.closed();
+  }
+
+  check(): void {
+    const found = this.#device.fault();
+    if (found === null) return;
+    this.#connection?.close(new Error(`ring ${found.index}: ${backendFaultText(found.fault)}`));
+  }
+
+  relieveCalls(): void {
+    // The kick eventfds are our own, and nobody can make a write to them wait.
+  }
+
+  restoreRings(): void {
+    // A dead Worker's rings are marked as lost, and the next check finds them.
+    this.check();
+  }
+
+  #attach(accepted: Fd): void {
+    const socket = this.#foreign.adopt(accepted.release());
+    const { pid } = peerCredentials(socket);
+    const peer = { pid, name: processName(pid) };
+    if (this.#connection !== null) {
+      if (hasHungUp(this.#connection.socket)) this.#connection.close();
+      else {
+        socket.close();
+        return this.#parts.onEvent({ kind: "refused", port: this.name, peer });
+      }
+    }
+    const { foreign, reactor } = { foreign: this.#foreign, reactor: this.#parts.reactor };
+    const onEnd = (reason: Error | null) => this.#detach(reason);
+    const connection = new FrontendConnection({ socket, foreign, reactor, onEnd });
+    this.#connection = connection;
+    const frontend = new VhostUserFrontend();
+    const wish = { features: DRIVER_FEATURES, queuePairs: this.#parts.queuePairs };
+    connection.hold(frontend.negotiate(wish), ({ features }) => {
+      const { regions, rings } = this.#device.prepare(features);
+      connection.hold(frontend.start(regions, rings), () => this.#start(features, peer));
+    });
+  }
+
+  #start(features: bigint, peer: { readonly pid: number; readonly name: string }): void {
+    this.#device.start();
+    this.#lastReason = null;
+    this.#parts.onEvent({ kind: "connected", port: this.name, peer });
+    const { memory } = this.#parts;
+    this.#parts.onEvent({
+      ...{ kind: "up", port: this.name, features },
+      ...{ memoryBytes: memory.sizeBytes, regions: memory.regions.length },
+    });
+  }
+
+  #detach(reason: Error | null): void {
+    const wasUp = this.#device.isUp;
+    this.#connection = null;
+    this.#device.stop();
+    if (reason !== null) this.#parts.state.countOne(this.number, C_CLOSED_CONNECTIONS);
+    if (this.#isClosing) return;
+    // A back-end that is met again and again, and never works, is not news each time.
+    const text = reason?.message ?? null;
+    if (wasUp || text !== this.#lastReason) {
+      this.#parts.onEvent({ kind: "disconnected", port: this.name, reason: text });
+    }
+    this.#lastReason = text;
+    this.#endpoint.released(wasUp && reason === null);
+  }
+}

@@ -1,0 +1,33 @@
+/**
+ * What the switch needs of a port, whatever it leads to.
+ *
+ * @module
+ */
+
+/** Who listens: the switch (server) or the other side (client). */
+export type SocketRole = "server" | "client";
+
+/** What a port is doing. */
+export type PortState = "waiting" | "connected" | "up";
+
+/** One port of a switch. Belongs to the main thread. */
+export interface SwitchPort {
+  /** Its name in the topology. */
+  readonly name: string;
+  /** Its number. */
+  readonly number: number;
+  /** What it is doing. */
+  readonly state: PortState;
+  /** Begins to listen or to connect. */
+  open(): void;
+  /** Ends the connection and the endpoint. */
+  close(): void;
+  /** Waits until everything is closed that peers gave; may take for ever. */
+  settled(): Promise<void>;
+  /** Looks for what a person should know; called by the switch's clock, several times a second. */
+  check(): void;
+  /** Ends the wait of a Worker that is stuck in calling this port's peer. */
+  relieveCalls(): void;
+  /** Writes the records of this port's rings anew, after a Worker died. */
+  restoreRings(): void;
+}
