@@ -21,8 +21,10 @@ import {
   featureSet,
   hasFeature,
   VHOST_USER_F_PROTOCOL_FEATURES,
+  VIRTIO_F_RING_PACKED,
   VIRTIO_NET_F_MTU,
 } from "../virtio/features.ts";
+import { WRAP_COUNTER } from "../virtio/packed_layouts.ts";
 import type { MemoryRegion } from "./device.ts";
 import { ProtocolError, RequestRefused } from "./errors.ts";
 import {
@@ -117,6 +119,8 @@ const KNOWN_PROTOCOL_FEATURES = featureSet(
   VHOST_USER_PROTOCOL_F_STATUS,
 );
 const NOTHING = new Uint8Array(0);
+/** Next available and next used position of a packed ring that was never used. */
+const FRESH_PACKED_BASE = (WRAP_COUNTER << 16 | WRAP_COUNTER) >>> 0;
 
 /** A front-end on one connection. */
 export class VhostUserFrontend {
@@ -205,6 +209,11 @@ export class VhostUserFrontend {
     return state.num;
   }
 
+  // A packed ring begins with both wrap counters at 1 (VIRTIO 1.2, 2.8.1; "A vring state description").
+  get #freshBase(): number {
+    return hasFeature(this.#features, VIRTIO_F_RING_PACKED) ? FRESH_PACKED_BASE : 0;
+  }
+
   get #hasProtocolFeatures(): boolean {
     return hasFeature(this.#features, VHOST_USER_F_PROTOCOL_FEATURES);
   }
@@ -270,7 +279,7 @@ export class VhostUserFrontend {
 
   *#startRing(index: number, ring: FrontendRing): Conversation<void> {
     yield* this.#tell(Request.SET_VRING_NUM, ringState(index, ring.size));
-    yield* this.#tell(Request.SET_VRING_BASE, ringState(index, ring.base ?? 0));
+    yield* this.#tell(Request.SET_VRING_BASE, ringState(index, ring.base ?? this.#freshBase));
     const addresses = {
       index,
       flags: 0,

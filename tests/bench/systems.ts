@@ -55,7 +55,7 @@ export interface RunningSystem extends AsyncDisposable {
 /** One way to join two vhost-user ports. */
 export interface System {
   /** Short name, as given to `--only`. */
-  readonly name: "labswitch" | "ovs" | "ovs-tso" | "io";
+  readonly name: "labswitch" | "ovs" | "ovs-tso" | "io" | "joined" | "beyond";
   /** Name in tables. */
   readonly title: string;
   /** Whether the generator has to listen on the sockets, because the system connects. */

@@ -23,6 +23,7 @@ import { REQUESTS, ruleOf } from "../../../src/vhost_user/requests.ts";
 import {
   featureSet,
   VHOST_USER_F_PROTOCOL_FEATURES,
+  VIRTIO_F_RING_PACKED,
   VIRTIO_F_VERSION_1,
   VIRTIO_NET_F_MTU,
 } from "../../../src/virtio/features.ts";
@@ -214,4 +215,28 @@ Deno.test("VhostUserFrontend.stopRing ends on a reply for another ring (B22)", (
     payload: payload(VRING_STATE, { index: 77, num: 5 }),
   });
   throws(() => hold(new VhostUserFrontend().stopRing(1), { spoil }), ProtocolError);
+});
+
+Deno.test("VhostUserFrontend.attach says where a fresh ring stands, of either format", () => {
+  for (
+    const [more, base] of [[[], 0], [[VIRTIO_F_RING_PACKED], 0x8000_8000]] as const
+  ) {
+    const features = FEATURES | featureSet(VHOST_USER_F_PROTOCOL_FEATURES, ...more);
+    const conversation = new VhostUserFrontend().attach(setup({ features }));
+    const bases: number[] = [];
+    const watched = function* (): Conversation<void> {
+      let reply: Message | null = null;
+      for (;;) {
+        const { value, done } = conversation.next(reply);
+        if (done) return;
+        const view = new DataView(value.data.buffer);
+        if (HEADER.read(view).request === Request.SET_VRING_BASE) {
+          bases.push(VRING_STATE.read(view, HEADER.size).num);
+        }
+        reply = yield value;
+      }
+    };
+    hold(watched(), { features });
+    deepStrictEqual(bases, [base, base]);
+  }
 });
