@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { parseTopology } from "../../config/load.ts";
 import type { PortEvent, WorkerEvent } from "../../src/control/events.ts";
@@ -169,7 +169,9 @@ export function testAttack(
     await lab.exchange("b", "c");
     await lab.exchange("a", "b");
     for (const port of ["a", "b", "c"]) await lab.idle(port);
-    strictEqual(countDescriptors(), before);
+    // What a thread was loaded from, or an earlier switch had to wait for, may have been open before.
+    const after = countDescriptors();
+    ok(after <= before, `${after - before} descriptors are left`);
   });
 }
 
