@@ -20,9 +20,12 @@ export interface Diagnostic {
 
 /** A file that cannot be used. */
 export class TopologyError extends Error {
+  /** The name of the class. */
   override readonly name = "TopologyError";
 
   /**
+   * Makes one message of all mistakes.
+   *
    * @param fileName The file as the user wrote it.
    * @param text Its text.
    * @param diagnostics Its mistakes, at least one.

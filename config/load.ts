@@ -53,6 +53,7 @@ export async function loadTopology(path: string): Promise<Topology> {
 
 /** A file that holds something else than text. */
 export class NotText extends Error {
+  /** The name of the class. */
   override readonly name = "NotText";
 }
 

@@ -9,7 +9,7 @@ import type { PollMode } from "../src/poll/poll_loop.ts";
 export type Role = "server" | "client";
 
 /** What all ports have. */
-interface CommonConfig {
+export interface CommonConfig {
   /** Its name, unique in the topology. */
   readonly name: string;
   /** The name of its bridge. */
@@ -17,7 +17,7 @@ interface CommonConfig {
 }
 
 /** A port with a vhost-user socket. */
-interface SocketConfig extends CommonConfig {
+export interface SocketConfig extends CommonConfig {
   /** Who listens. */
   readonly role: Role;
   /** The socket's absolute path, at most 107 bytes. */

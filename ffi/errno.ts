@@ -74,6 +74,7 @@ export function errno(): number {
 
 /** A call of the operating system failed. */
 export class OsError extends Error {
+  /** The name of the class. */
   override readonly name = "OsError";
   /** The error number. */
   readonly errno: number;
@@ -81,6 +82,8 @@ export class OsError extends Error {
   readonly code: string;
 
   /**
+   * Names what failed, and why.
+   *
    * @param action What failed, as in "Cannot `action`".
    * @param number The error number; that of the last failed call when left out.
    */

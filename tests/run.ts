@@ -33,12 +33,14 @@ const QUICK_STEPS: readonly Step[] = [
   { name: "lint", args: ["lint", "--quiet"] },
   { name: "types", args: ["check", "--quiet", ...TYPED, "tests"] },
   { name: "documentation", args: ["doc", "--lint", "mod.ts"] },
+  { name: "package", args: ["publish", "--dry-run", "--allow-dirty", "--quiet"] },
   { name: "data plane is what its sources build", args: ["task", "build", "--check"] },
   {
     name: "unit and conformance tests",
     args: ["tests/unit", "tests/conformance"],
     isTestRun: true,
   },
+  { name: "examples of the documentation", args: ["--doc", "mod.ts"], isTestRun: true },
 ];
 const SLOW_STEPS: readonly Step[] = [
   { name: "end-to-end tests", args: ["tests/e2e"], isTestRun: true },

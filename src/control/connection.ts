@@ -12,7 +12,7 @@ import { EPOLLOUT } from "../../ffi/epoll.ts";
 import { closeNow, type Fd } from "../../ffi/fd.ts";
 import type { ForeignDescriptors } from "../../ffi/foreign.ts";
 import { receive, send, WOULD_BLOCK } from "../../ffi/unix_socket.ts";
-import type { Backend, Reply } from "../vhost_user/backend.ts";
+import type { Reply, VhostUserBackend } from "../vhost_user/backend.ts";
 import { MessageDecoder } from "../vhost_user/message.ts";
 import { type Reactor, READABLE_EVENTS } from "./reactor.ts";
 
@@ -30,7 +30,7 @@ export interface ConnectionParts {
   /** Owns what comes through it; may still be closing what an earlier peer left. */
   readonly foreign: ForeignDescriptors;
   /** The state machine that answers; the connection closes it. */
-  readonly backend: Backend;
+  readonly backend: VhostUserBackend;
   /** The loop that watches the socket. */
   readonly reactor: Reactor;
   /** Called once when the connection has ended: null when the peer hung up, else why we closed. */

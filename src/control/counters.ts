@@ -33,8 +33,56 @@ import {
   C_TRANSMITTED_FRAMES,
 } from "../dataplane/state_layout.ts";
 
-/** Every counter of a port, by name, with its place. */
-const PLACES = {
+/** A reason to drop a frame. */
+export type DropReason =
+  | "no buffer"
+  | "not ready"
+  | "too big"
+  | "runt"
+  | "bad chain"
+  | "bad offload"
+  | "cannot be segmented"
+  | "queue disabled"
+  | "same port";
+
+/** A port's counters. "Received" is what came from the port's peer. */
+export interface PortCounters {
+  /** Frames that came from the peer. */
+  readonly receivedFrames: number;
+  /** Bytes of those frames, without virtio-net headers. */
+  readonly receivedBytes: number;
+  /** Frames given to the peer. */
+  readonly transmittedFrames: number;
+  /** Bytes of those frames, without virtio-net headers. */
+  readonly transmittedBytes: number;
+  /** Frames from the peer that went to every port. */
+  readonly flooded: number;
+  /** Addresses learned on the port, new or moved to it. */
+  readonly learned: number;
+  /** Addresses moved to the port from another one. */
+  readonly moved: number;
+  /** Addresses not learned because there was no room. */
+  readonly fdbFull: number;
+  /** Rings that broke the rules and were quarantined. */
+  readonly ringFaults: number;
+  /** Connections ended because of what the peer did. */
+  readonly closedConnections: number;
+  /** Requests of a front-end that were refused. */
+  readonly refusedRequests: number;
+  /** Receive chains that break a rule of the ring. */
+  readonly badReceiveChains: number;
+  /** Notifications that the peer asked for. */
+  readonly calls: number;
+  /** Super-packets that were cut for the peer. */
+  readonly segmented: number;
+  /** Frames whose checksum was finished for the peer. */
+  readonly checksummed: number;
+  /** Frames that were dropped. */
+  readonly drops: Readonly<Record<DropReason, number>>;
+}
+
+/** Where each counter is. */
+const PLACES: Readonly<Record<Exclude<keyof PortCounters, "drops">, number>> = {
   receivedFrames: C_RECEIVED_FRAMES,
   receivedBytes: C_RECEIVED_BYTES,
   transmittedFrames: C_TRANSMITTED_FRAMES,
@@ -50,10 +98,10 @@ const PLACES = {
   calls: C_CALLS,
   segmented: C_SEGMENTED,
   checksummed: C_CHECKSUMMED,
-} as const;
+};
 
-/** Every reason to drop a frame, in words, with its place. */
-const DROP_PLACES = {
+/** Where the drops are counted. */
+const DROP_PLACES: Readonly<Record<DropReason, number>> = {
   "no buffer": C_DROP_NO_BUFFER,
   "not ready": C_DROP_NOT_READY,
   "too big": C_DROP_TOO_BIG,
@@ -63,18 +111,10 @@ const DROP_PLACES = {
   "cannot be segmented": C_DROP_BAD_SEGMENTATION,
   "queue disabled": C_DROP_DISABLED,
   "same port": C_DROP_SAME_PORT,
-} as const;
-
-/** A reason to drop a frame. */
-export type DropReason = keyof typeof DROP_PLACES;
+};
 
 /** Reasons that are a mistake of the sender's (answer R1). */
 export const MISTAKES = ["bad chain", "bad offload", "cannot be segmented"] as const;
-
-/** A port's counters: frames, bytes, addresses, rings; and drops by reason. */
-export type PortCounters =
-  & { readonly [K in keyof typeof PLACES]: number }
-  & { readonly drops: Readonly<Record<DropReason, number>> };
 
 /**
  * Reads a port's counters without stopping anybody.

@@ -14,7 +14,7 @@ import { ForeignDescriptors } from "../../ffi/foreign.ts";
 import { hasHungUp, peerCredentials } from "../../ffi/unix_socket.ts";
 import { C_CLOSED_CONNECTIONS, C_REFUSED_REQUESTS, RING_FAULT } from "../dataplane/state_layout.ts";
 import { ringAt, ringNumber, type State } from "../dataplane/state.ts";
-import { Backend, type BackendOffer } from "../vhost_user/backend.ts";
+import { type BackendOffer, VhostUserBackend } from "../vhost_user/backend.ts";
 import { Request } from "../vhost_user/numbers.ts";
 import { REQUESTS } from "../vhost_user/requests.ts";
 import type { Announcer } from "./announcer.ts";
@@ -81,7 +81,7 @@ export class Port implements SwitchPort {
   /** What front-ends gave, their sockets included. */
   readonly #foreign = new ForeignDescriptors();
   #connection: Connection | null = null;
-  #backend: Backend | null = null;
+  #backend: VhostUserBackend | null = null;
   /** Looks since the guest's driver is ready without memory to work on. */
   #looksWithoutMemory = 0;
   /** Requests refused on this connection. */
@@ -236,7 +236,7 @@ export class Port implements SwitchPort {
     }
     this.#parts.onEvent({ kind: "connected", port: this.name, peer });
     this.#mistakesBefore = this.#countMistakes();
-    this.#backend = new Backend(
+    this.#backend = new VhostUserBackend(
       this.#device,
       this.#parts.offer,
       (request, reason) => this.#reportRefusal(request, reason),

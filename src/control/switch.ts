@@ -66,6 +66,8 @@ export class Switch {
   #clock: ReturnType<typeof setInterval> | null = null;
 
   /**
+   * Plans a switch; {@linkcode open} builds it.
+   *
    * @param topology What to build.
    * @param events Who is told what happens.
    * @param state The state memory; a test may want to look into it.

@@ -73,7 +73,11 @@ export class State {
   readonly #u64: BigUint64Array<SharedArrayBuffer>;
   readonly #f64: Float64Array<SharedArrayBuffer>;
 
-  /** @param memory A memory made by {@linkcode createStateMemory}, here or in another thread. */
+  /**
+   * Shows a state memory.
+   *
+   * @param memory A memory made by {@linkcode createStateMemory}, here or in another thread.
+   */
   constructor(memory: WebAssembly.Memory = createStateMemory()) {
     const buffer = memory.buffer as unknown as SharedArrayBuffer;
     this.memory = memory;

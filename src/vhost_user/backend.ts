@@ -66,7 +66,7 @@ const MIN_MTU = 68n;
 const MAX_MTU = 65535n;
 
 /** The state machine of one connection. */
-export class Backend {
+export class VhostUserBackend {
   readonly #device: BackendDevice;
   readonly #offer: BackendOffer;
   readonly #onRefused: RefusalListener;
@@ -79,6 +79,8 @@ export class Backend {
   #features: bigint | null = null;
 
   /**
+   * Begins with a new front-end: nothing is negotiated, all rings are stopped.
+   *
    * @param device What the messages act on.
    * @param offer What is offered.
    * @param onRefused Told about each refused request.

@@ -10,10 +10,12 @@
  * all were well.
  */
 export class RequestRefused extends Error {
+  /** The name of the class. */
   override readonly name = "RequestRefused";
 }
 
 /** The front-end broke the protocol: what follows cannot be trusted, the connection is closed. */
 export class ProtocolError extends Error {
+  /** The name of the class. */
   override readonly name = "ProtocolError";
 }

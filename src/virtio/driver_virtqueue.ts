@@ -54,6 +54,7 @@ export interface DriverVirtqueueOptions {
 
 /** The device wrote something into the used ring that no device may write. */
 export class UsedRingError extends Error {
+  /** The name of the class. */
   override readonly name = "UsedRingError";
 }
 
@@ -74,7 +75,11 @@ export class DriverVirtqueue {
   #publishedAvail = 0;
   #nextUsed = 0;
 
-  /** @param options Memory and places; the ring's memory is cleared. */
+  /**
+   * Begins with an empty ring.
+   *
+   * @param options Memory and places; the ring's memory is cleared.
+   */
   constructor(options: DriverVirtqueueOptions) {
     const { memory, size, places } = options;
     this.size = size;

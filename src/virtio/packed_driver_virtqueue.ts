@@ -63,7 +63,11 @@ export class PackedDriverVirtqueue implements DriverRing {
   /** Descriptors added since the last `publish`. */
   #added = 0;
 
-  /** @param options Memory and places; `size` may be any number; the ring's memory is cleared. */
+  /**
+   * Begins with an empty ring.
+   *
+   * @param options Memory and places; `size` may be any number; the ring's memory is cleared.
+   */
   constructor(options: DriverVirtqueueOptions) {
     const { memory, size, places } = options;
     this.size = size;

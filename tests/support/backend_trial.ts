@@ -1,17 +1,17 @@
 /**
- * A `Backend` with a device that writes down what it is told: what a front-end says goes in, what
+ * A `VhostUserBackend` with a device that writes down what it is told: what a front-end says goes in, what
  * the device was told and what is answered comes out.
  *
  * @module
  */
 import { strictEqual } from "node:assert/strict";
 import {
-  Backend,
   type BackendDevice,
   type BackendOffer,
   type MemoryRegion,
   type Reply,
   type RingSetup,
+  VhostUserBackend,
 } from "../../src/vhost_user/backend.ts";
 import type { DirtyLog } from "../../src/vhost_user/device.ts";
 import { RequestRefused } from "../../src/vhost_user/errors.ts";
@@ -181,11 +181,11 @@ export class BackendTrial {
   /** What was refused, as it is reported. */
   readonly refusals: string[] = [];
   /** The back-end. */
-  readonly backend: Backend;
+  readonly backend: VhostUserBackend;
 
   /** @param offer What the back-end offers. */
   constructor(offer: BackendOffer = OFFER) {
-    this.backend = new Backend(this.device, offer, (request, reason) => {
+    this.backend = new VhostUserBackend(this.device, offer, (request, reason) => {
       this.refusals.push(`${request}: ${reason}`);
     });
   }

@@ -4,7 +4,7 @@ import { ForeignDescriptors } from "../../../ffi/foreign.ts";
 import { receive, send, unixSocketPair, WOULD_BLOCK } from "../../../ffi/unix_socket.ts";
 import { Connection } from "../../../src/control/connection.ts";
 import { Reactor } from "../../../src/control/reactor.ts";
-import type { Backend, Reply } from "../../../src/vhost_user/backend.ts";
+import type { Reply, VhostUserBackend } from "../../../src/vhost_user/backend.ts";
 import { RequestRefused } from "../../../src/vhost_user/errors.ts";
 import { encode, type Message, MessageDecoder } from "../../../src/vhost_user/message.ts";
 import { eventually, nextTurn } from "../../support/eventually.ts";
@@ -60,7 +60,7 @@ class Trial implements AsyncDisposable {
     this.connection = new Connection({
       socket,
       foreign: this.#foreign,
-      backend: this.backend as unknown as Backend,
+      backend: this.backend as unknown as VhostUserBackend,
       reactor: this.#reactor,
       onEnd: (reason) => this.ends.push(reason),
     });
