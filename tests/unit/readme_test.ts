@@ -11,7 +11,7 @@ const CI = new URL("../../.ci/run", import.meta.url);
 
 Deno.test("README has topologies that are good", () => {
   const files = readmeBlocks("yaml");
-  strictEqual(files.length, 2);
+  strictEqual(files.length, 3);
   for (const text of files) ok(parseTopology(text, "lab.yaml").ports.length > 0);
 });
 
