@@ -4,7 +4,8 @@
  *
  *     generator port 0 ─ labswitch ─ (front-end) socket (back-end) ─ the other system ─ generator port 1
  *
- * Both have the core of one, so each frame is switched twice there.
+ * Both have the core of one, so each frame is switched twice there. Two bridges of one labswitch are
+ * joined in the same way.
  *
  * @module
  */
@@ -23,9 +24,46 @@ import {
 /** labswitch in front of labswitch. */
 export const labswitchJoined: System = behindLabswitch("joined", labswitch);
 /** labswitch in front of OVS-DPDK, whose ports connect: so ours listens. */
-export const labswitchToOvs: System = behindLabswitch("beyond", ovsDpdk);
+export const labswitchToOvs: System = behindLabswitch("to-ovs", ovsDpdk);
 /** labswitch in front of DPDK's vhost driver in testpmd, which forwards without looking. */
-export const labswitchToVhostPmd: System = behindLabswitch("beyond", testpmdIo);
+export const labswitchToVhostPmd: System = behindLabswitch("to-io", testpmdIo);
+/** Two bridges of one labswitch, which it joins by a socket of its own. */
+export const labswitchTwoBridges: System = {
+  ...labswitch,
+  name: "two-bridges",
+  title: "labswitch, two bridges",
+  async start({ folder, sockets, queues }) {
+    const joint = { socket: join(folder, "joint.sock"), queues };
+    const topology = JSON.stringify({
+      version: 1,
+      bridges: { far: {} },
+      ports: {
+        near: { type: "vhost-user", socket: sockets[0], queues },
+        up: { type: "vhost-user-frontend", ...joint },
+        down: { type: "vhost-user", bridge: "far", ...joint },
+        far: { type: "vhost-user", socket: sockets[1], queues, bridge: "far" },
+      },
+    });
+    const lab = await Labswitch.start({ folder, topology, core: SWITCH_CORE });
+    return {
+      awaitLinks: () => linksOf(lab),
+      stop: () => lab.stop(),
+      [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
+    };
+  },
+};
+
+/** Systems that are measured when they are named. */
+export const JOINED_SYSTEMS: readonly System[] = [
+  labswitchTwoBridges,
+  labswitchJoined,
+  labswitchToOvs,
+  labswitchToVhostPmd,
+];
+
+async function linksOf(lab: Labswitch): Promise<void> {
+  for (const { name } of lab.topology.ports) await lab.awaitLine(new RegExp(`${name}  up`));
+}
 
 function behindLabswitch(name: System["name"], behind: System): System {
   return {
@@ -59,7 +97,7 @@ async function startBoth(setting: SystemSetting, behind: System): Promise<Runnin
   const dispose = () => owned.disposeAsync();
   return {
     awaitLinks: async () => {
-      for (const { name } of lab.topology.ports) await lab.awaitLine(new RegExp(`${name}  up`));
+      await linksOf(lab);
       await other.awaitLinks();
     },
     stop: async () => {

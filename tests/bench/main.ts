@@ -15,6 +15,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { type DpdkMemory, reserveDpdkMemory } from "../support/hugepages.ts";
 import { OVS_MEMORY_MIB } from "../support/ovs.ts";
 import { TESTPMD_MEMORY_MIB } from "../support/testpmd.ts";
+import { JOINED_SYSTEMS } from "./joined.ts";
 import { measureLoop } from "./loop.ts";
 import { renderTable, type Run, summarise } from "./report.ts";
 import { GENERATOR_CORE, SWITCH_CORE, type System, SYSTEMS } from "./systems.ts";
@@ -36,7 +37,7 @@ async function main(): Promise<number> {
   const options = parseArguments(Deno.args);
   const interruption = new AbortController();
   Deno.addSignalListener("SIGINT", () => interruption.abort());
-  using memory = reserveDpdkMemory(TESTPMD_MEMORY_MIB + OVS_MEMORY_MIB);
+  using memory = reserveDpdkMemory(2 * TESTPMD_MEMORY_MIB + OVS_MEMORY_MIB);
   if (memory.reason !== undefined) print(`Normal pages instead of huge pages: ${memory.reason}`);
   const systems = options.only.filter(isRunnable);
   const loadBefore = loadavg();
@@ -89,7 +90,7 @@ function parseArguments(args: readonly string[]): BenchOptions {
     .option("--rounds <count>", "how often everything is measured", integerFrom(1, 1_000), 3)
     .option("--seconds <count>", "length of one measurement", integerFrom(1, 3_600), 3)
     .option("--sizes <bytes,...>", "frame sizes without FCS", parseSizes, [64, 512, 1_514])
-    .option("--only <names,...>", "systems: labswitch, ovs, io", parseSystems, SYSTEMS);
+    .option("--only <names,...>", "systems; --only ? lists them", parseSystems, SYSTEMS);
   return command.parse(args, { from: "user" }).opts<BenchOptions>();
 }
 
@@ -107,9 +108,10 @@ function parseSizes(text: string): number[] {
 
 function parseSystems(text: string): System[] {
   return text.split(",").map((name) => {
-    const system = SYSTEMS.find((candidate) => candidate.name === name);
+    const known = [...SYSTEMS, ...JOINED_SYSTEMS];
+    const system = known.find((candidate) => candidate.name === name);
     if (system !== undefined) return system;
-    throw new InvalidArgumentError(`Want some of ${SYSTEMS.map((s) => s.name).join(", ")}`);
+    throw new InvalidArgumentError(`Want some of ${known.map((s) => s.name).join(", ")}`);
   });
 }
 

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { JOINED_SYSTEMS } from "./joined.ts";
 import type { LoopResult } from "./loop.ts";
 import type { WorkerStatistics } from "../../src/control/worker_pool.ts";
 import { type System, SYSTEMS } from "./systems.ts";
@@ -100,7 +101,7 @@ export function renderTable(summaries: readonly SizeSummary[]): string {
   const measured = (name: SystemName) => summaries.some(({ mpps }) => mpps[name] !== undefined);
   const compared = (name: SystemName) =>
     summaries.some(({ labswitchRatio }) => labswitchRatio[name] !== undefined);
-  const columns = SYSTEMS.filter(({ name }) => measured(name));
+  const columns = [...SYSTEMS, ...JOINED_SYSTEMS].filter(({ name }) => measured(name));
   const others = columns.filter(({ name }) => compared(name));
   const polled = summaries.some(({ polls }) => polls !== undefined);
   const header = [

@@ -55,7 +55,15 @@ export interface RunningSystem extends AsyncDisposable {
 /** One way to join two vhost-user ports. */
 export interface System {
   /** Short name, as given to `--only`. */
-  readonly name: "labswitch" | "ovs" | "ovs-tso" | "io" | "joined" | "beyond";
+  readonly name:
+    | "labswitch"
+    | "ovs"
+    | "ovs-tso"
+    | "io"
+    | "two-bridges"
+    | "joined"
+    | "to-ovs"
+    | "to-io";
   /** Name in tables. */
   readonly title: string;
   /** Whether the generator has to listen on the sockets, because the system connects. */
