@@ -22,6 +22,7 @@ import type { z } from "zod";
 import { MAX_PATH_BYTES } from "../ffi/unix_socket.ts";
 import { MAX_BRIDGES, MAX_PORTS, MAX_WORKERS } from "../src/dataplane/state_layout.ts";
 import { type Diagnostic, TopologyError } from "./diagnostics.ts";
+import { hostAddresses, hostContradictions, hostDhcp } from "./host_rules.ts";
 import { type Machine, thisMachine } from "./machine.ts";
 import {
   DEFAULT_AGEING,
@@ -202,20 +203,25 @@ class Source {
     const sockets = new Map<string, string>();
     const macs = new Map<string, string>();
     const bridges = [...new Set([DEFAULT_BRIDGE, ...Object.keys(file.bridges)])];
+    for (const { path, reason, fix } of hostContradictions(file.ports)) {
+      found.push(this.value(path, reason, fix));
+    }
     for (const [name, port] of Object.entries(file.ports)) {
-      const at = ["ports", name, "socket"];
-      const socket = resolveSocket(port.socket, fileName);
-      const bytes = new TextEncoder().encode(socket).length;
-      if (bytes > MAX_PATH_BYTES) {
-        const reason = `the socket's path has ${bytes} bytes; Linux allows ${MAX_PATH_BYTES}`;
-        found.push(this.value(at, reason, "use a shorter folder, like /run/lab"));
+      if (port.type !== "host") {
+        const at = ["ports", name, "socket"];
+        const socket = resolveSocket(port.socket, fileName);
+        const bytes = new TextEncoder().encode(socket).length;
+        if (bytes > MAX_PATH_BYTES) {
+          const reason = `the socket's path has ${bytes} bytes; Linux allows ${MAX_PATH_BYTES}`;
+          found.push(this.value(at, reason, "use a shorter folder, like /run/lab"));
+        }
+        const other = sockets.get(socket);
+        if (other !== undefined) {
+          const fix = "give each port a socket of its own";
+          found.push(this.value(at, `port "${other}" has the same socket`, fix));
+        }
+        sockets.set(socket, name);
       }
-      const other = sockets.get(socket);
-      if (other !== undefined) {
-        const fix = "give each port a socket of its own";
-        found.push(this.value(at, `port "${other}" has the same socket`, fix));
-      }
-      sockets.set(socket, name);
       const mac = macOf(port)?.toLowerCase();
       const twin = mac === undefined ? undefined : macs.get(mac);
       if (twin !== undefined) {
@@ -233,7 +239,7 @@ class Source {
         );
       }
     }
-    if (sockets.size > MAX_PORTS) {
+    if (Object.keys(file.ports).length > MAX_PORTS) {
       found.push(this.key(["ports"], `there are more than ${MAX_PORTS} ports`, "use two switches"));
     }
     if (bridges.length > MAX_BRIDGES) {
@@ -296,7 +302,7 @@ class Source {
   }
 
   #unknownKey(path: Path, key: string): Diagnostic {
-    const known = keysOf(path, this.#find([...path, "type"]).value);
+    const known = keysOf(path, this.#find([...path.slice(0, 2), "type"]).value);
     const meant = suggest(key, known);
     const fix = meant === null
       ? known.length === 0 ? "remove it" : `use one of: ${known.join(", ")}`
@@ -329,6 +335,7 @@ function keysOf(path: Path, type: unknown): string[] {
     return Object.keys(shape.bridges.unwrap().valueType.unwrap().shape);
   }
   const kind = isScalar(type) ? type.value as keyof typeof PORT_KINDS : "vhost-user";
+  if (path[2] === "dhcp") return Object.keys(PORT_KINDS.host.shape.dhcp.unwrap().shape);
   return Object.keys(PORT_KINDS[kind].shape);
 }
 
@@ -366,6 +373,11 @@ function counted(number: number, noun: string): string {
 function resolveTopology(file: TopologyFile, fileName: string, machine: Machine): Topology {
   const macs = macsOf(Object.values(file.ports).map(macOf));
   const ports = Object.entries(file.ports).map(([name, port], i): PortConfig => {
+    if (port.type === "host") {
+      const { type, bridge } = port;
+      const addresses = hostAddresses(port);
+      return { name, type, bridge, mac: macs[i]!, ...addresses, dhcp: hostDhcp(port) };
+    }
     const { role, queues, bridge } = port;
     const common = { name, role, socket: resolveSocket(port.socket, fileName), queues, bridge };
     return port.type === "vhost-user"
@@ -404,7 +416,7 @@ function resolveSocket(socket: string, fileName: string): string {
 }
 
 function macOf(port: TopologyFile["ports"][string]): string | undefined {
-  return port.type === "vhost-user" ? port.mac : undefined;
+  return "mac" in port ? port.mac : undefined;
 }
 
 // Adding an address to one port must not change those of the others, unless it takes theirs.
