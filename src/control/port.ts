@@ -19,7 +19,7 @@ import { Request } from "../vhost_user/numbers.ts";
 import { REQUESTS } from "../vhost_user/requests.ts";
 import type { Announcer } from "./announcer.ts";
 import { Connection } from "./connection.ts";
-import { ClientEndpoint, type Endpoint, ServerEndpoint } from "./endpoint.ts";
+import type { Endpoint, EndpointEvents } from "./endpoint.ts";
 import { MISTAKES, readCounters } from "./counters.ts";
 import type { PortEvent } from "./events.ts";
 import { faultText } from "./faults.ts";
@@ -37,9 +37,6 @@ const START_REQUEST = REQUESTS[Request.SET_VRING_KICK].name;
 /** Looks at a port whose guest has no memory before that is reported: a second or two. */
 const LOOKS_BEFORE_MEMORY_HINT = 6;
 
-/** Who listens: the switch (server) or the guest's side (client). */
-export type SocketRole = "server" | "client";
-
 /** What a port is made of. */
 export interface PortParts {
   /** The port's number. */
@@ -48,10 +45,8 @@ export interface PortParts {
   readonly name: string;
   /** The bridge that it is in. */
   readonly bridge: number;
-  /** Who listens. */
-  readonly role: SocketRole;
-  /** The socket's path. */
-  readonly socket: string;
+  /** Makes what gives it connections. */
+  readonly makeEndpoint: (events: EndpointEvents) => Endpoint;
   /** What the back-end offers. */
   readonly offer: BackendOffer;
   /** The state memory. */
@@ -117,11 +112,9 @@ export class Port {
       onPeer: (socket: Fd) => this.#attach(socket),
       onExhausted: ({ message }: Error) =>
         parts.onEvent({ kind: "exhausted", port: parts.name, reason: message }),
-      onStale: () => parts.onEvent({ kind: "stale-socket", port: parts.name, path: parts.socket }),
+      onStale: (path: string) => parts.onEvent({ kind: "stale-socket", port: parts.name, path }),
     };
-    this.#endpoint = parts.role === "server"
-      ? new ServerEndpoint(parts.socket, parts.reactor, events)
-      : new ClientEndpoint(parts.socket, events);
+    this.#endpoint = parts.makeEndpoint(events);
   }
 
   /** What the port is doing. */

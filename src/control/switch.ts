@@ -18,7 +18,15 @@ import {
 import { Announcer } from "./announcer.ts";
 import { BridgeMembers } from "./bridge_members.ts";
 import { type PortCounters, readCounters } from "./counters.ts";
-import type { PortEvent, WorkerEvent } from "./events.ts";
+import {
+  ClientEndpoint,
+  type Endpoint,
+  type EndpointEvents,
+  PairEndpoint,
+  ServerEndpoint,
+} from "./endpoint.ts";
+import { isHostNews, type PortEvent, type WorkerEvent } from "./events.ts";
+import { HostPool } from "./host_pool.ts";
 import { backendOffer } from "./offer.ts";
 import { Port, type PortState } from "./port.ts";
 import { PortMemory } from "./port_memory.ts";
@@ -34,9 +42,9 @@ const SETTLE_MS = 500;
 export interface SwitchEvents {
   /** A port changed. */
   readonly onPortEvent: (event: PortEvent) => void;
-  /** A poll Worker was replaced. */
+  /** A poll Worker, or the thread of the host ports, was replaced. */
   readonly onWorkerEvent: (event: WorkerEvent) => void;
-  /** A poll Worker died of a programmer's fault again and again: it no longer forwards. */
+  /** A thread died of a programmer's fault again and again: it no longer works. */
   readonly onFailure: (error: Error) => void;
 }
 
@@ -57,6 +65,7 @@ export class Switch {
   readonly #state: State;
   readonly #reactor = new Reactor();
   readonly #workers: WorkerPool;
+  readonly #hosts: HostPool;
   readonly #members: BridgeMembers;
   readonly #ports: Port[] = [];
   readonly #started = performance.now();
@@ -79,6 +88,12 @@ export class Switch {
         events.onWorkerEvent({ kind: "worker-replaced", worker, reason: message }),
       onFailure: events.onFailure,
     });
+    this.#hosts = new HostPool({
+      onHostEvent: (port, event) => events.onPortEvent({ ...event, port }),
+      onReplaced: ({ message }) =>
+        events.onWorkerEvent({ kind: "hosts-replaced", reason: message }),
+      onFailure: events.onFailure,
+    });
   }
 
   /**
@@ -90,7 +105,7 @@ export class Switch {
   async open(): Promise<void> {
     try {
       this.#prepareBridges();
-      const memories = this.#topology.ports.map(({ queues }) => new PortMemory(queues));
+      const memories = this.#topology.ports.map((port) => new PortMemory(queuesOf(port)));
       const guests = memories.map(({ memory }) => memory);
       const modules = await loadDataplane();
       await this.#workers.start(this.#topology.threads, guests, modules);
@@ -100,6 +115,7 @@ export class Switch {
       });
       this.#reactor.start();
       for (const port of this.#ports) port.open();
+      await this.#hosts.start();
       this.#clock = setInterval(() => this.#tick(), CLOCK_MS);
     } catch (error) {
       await this.close();
@@ -127,6 +143,7 @@ export class Switch {
     for (const port of this.#ports) port.close();
     await this.#reactor.stop();
     await this.#workers.stop();
+    await this.#hosts.stop();
     await this.#settle();
   }
 
@@ -153,18 +170,34 @@ export class Switch {
     memory: PortMemory,
     announcer: Announcer,
   ): Port {
-    const { name, role, socket, queues } = config;
+    const { name } = config;
+    const report = this.#events.onPortEvent;
     return new Port({
-      ...{ number, name, role, socket, memory },
+      ...{ number, name, memory },
+      makeEndpoint: (events) => this.#makeEndpoint(config, events),
       bridge: this.#topology.bridges.findIndex((bridge) => bridge.name === config.bridge),
-      offer: backendOffer(queues),
+      offer: backendOffer(queuesOf(config)),
       state: this.#state,
       workers: this.#workers,
       members: this.#members,
       announcer,
       reactor: this.#reactor,
-      onEvent: this.#events.onPortEvent,
+      onEvent: (event) => {
+        if (config.type !== "host" || isHostNews(event)) report(event);
+      },
     });
+  }
+
+  #makeEndpoint(config: PortConfig, events: EndpointEvents): Endpoint {
+    if (config.type === "host") {
+      const endpoint = new PairEndpoint(events);
+      this.#hosts.add(config, endpoint);
+      return endpoint;
+    }
+    const { role, socket } = config;
+    return role === "server"
+      ? new ServerEndpoint(socket, this.#reactor, events)
+      : new ClientEndpoint(socket, events);
   }
 
   #tick(): void {
@@ -183,6 +216,11 @@ export class Switch {
   #relieveWorkers(): void {
     for (const port of this.#ports) port.relieveCalls();
   }
+}
+
+// A host has one queue pair, as its thread is one.
+function queuesOf(config: PortConfig): number {
+  return config.type === "host" ? 1 : config.queues;
 }
 
 // Half full when it holds what was asked for, so that a set seldom overflows.
