@@ -30,17 +30,35 @@ export interface HostPoolEvents {
 const MAX_DEATHS = 5;
 const DEATHS_MS = 10_000;
 
+/** What a test has its way with. */
+export interface HostPoolOptions {
+  /** What the thread runs; that of the hosts unless given. */
+  readonly program?: URL;
+  /** Milliseconds of a clock that does not go back; the system's unless given. */
+  readonly now?: () => number;
+}
+
+const PROGRAM = new URL("../host/worker.ts", import.meta.url);
+
 /** Starts, replaces and stops the thread of the hosts. */
 export class HostPool {
   readonly #events: HostPoolEvents;
+  readonly #program: URL;
+  readonly #now: () => number;
   readonly #hosts: { readonly config: HostConfig; readonly endpoint: PairEndpoint }[] = [];
   #thread: HostThread | null = null;
   #deaths: number[] = [];
   #isStopping = false;
 
-  /** @param events Who is told what happens. */
-  constructor(events: HostPoolEvents) {
+  /**
+   * @param events Who is told what happens.
+   * @param options For tests.
+   */
+  constructor(events: HostPoolEvents, options: HostPoolOptions = {}) {
+    const { program = PROGRAM, now = () => performance.now() } = options;
     this.#events = events;
+    this.#program = program;
+    this.#now = now;
   }
 
   /**
@@ -66,7 +84,7 @@ export class HostPool {
       endpoint.connect(ours);
       return { config, socket: theirs.release() };
     });
-    this.#thread = new HostThread(hosts, this.#events.onHostEvent);
+    this.#thread = new HostThread(this.#program, hosts, this.#events.onHostEvent);
     void this.#watch(this.#thread);
     await this.#thread.started;
   }
@@ -85,7 +103,8 @@ export class HostPool {
     const isStarted = await thread.started.then(() => true, () => false);
     if (!isStarted) return;
     thread.close();
-    const now = performance.now();
+    this.#thread = null;
+    const now = this.#now();
     this.#deaths = this.#deaths.filter((time) => now - time < DEATHS_MS);
     if (this.#deaths.push(now) > MAX_DEATHS) return this.#events.onFailure(error);
     try {
@@ -94,7 +113,7 @@ export class HostPool {
       if (!this.#isStopping) this.#events.onFailure(cause as Error);
       return;
     }
-    this.#events.onReplaced(error);
+    if (!this.#isStopping) this.#events.onReplaced(error);
   }
 }
 
@@ -108,14 +127,18 @@ class HostThread {
   readonly #doorbell = EventFd.create();
   readonly #stop = new SharedArrayBuffer(4);
 
-  constructor(hosts: readonly HostSetup[], onHostEvent: HostPoolEvents["onHostEvent"]) {
+  constructor(
+    program: URL,
+    hosts: readonly HostSetup[],
+    onHostEvent: HostPoolEvents["onHostEvent"],
+  ) {
     const start = Promise.withResolvers<void>();
     const end = Promise.withResolvers<Error | null>();
     this.started = start.promise;
     this.ended = end.promise;
     // Whoever waits for the start hears of it; nobody waits any more when the switch is closed.
     this.started.catch(() => {});
-    this.#worker = new Worker(new URL("../host/worker.ts", import.meta.url), { type: "module" });
+    this.#worker = new Worker(program, { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<HostWorkerReport>) => {
       if (data.kind === "running") start.resolve();
       else if (data.kind === "stopped") end.resolve(null);

@@ -86,7 +86,7 @@ export class Leases {
   }
 
   /**
-   * Gives an address to a client that does not have one, if it is free.
+   * Assigns an address to a client that does not have one, if it is free; to be bound at once.
    *
    * @param client Who asks.
    * @param address Which.
@@ -95,9 +95,7 @@ export class Leases {
    */
   adopt(client: string, address: number, now: number): Lease | null {
     if (this.of(client) !== null || !this.#isFree(address, now)) return null;
-    const lease = this.#assign(client, address);
-    this.bind(lease, now);
-    return lease;
+    return this.#assign(client, address);
   }
 
   /** Begins or renews the use of an address. */
@@ -150,6 +148,7 @@ export class Leases {
     const lease: Lease = { address, client, state: "idle", end: 0 };
     this.#byAddress.set(address, lease);
     this.#byClient.set(client, lease);
+    this.#queues.idle.add(lease);
     return lease;
   }
 

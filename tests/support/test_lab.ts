@@ -32,6 +32,8 @@ export interface TestLabOptions {
   readonly ports?: readonly string[];
   /** Queue pairs of each. */
   readonly queues?: number;
+  /** Host ports: for each name the rest of its keys, as in `address: 10.0.0.1/24`. */
+  readonly hosts?: Readonly<Record<string, string>>;
   /** The value of `threads:`; one Worker that sleeps at once unless told otherwise. */
   readonly threads?: string;
   /** Told when a Worker dies too often; an error unless told otherwise. */
@@ -50,11 +52,15 @@ export class TestLab implements AsyncDisposable {
   readonly #switch: Switch;
 
   private constructor(folder: string, options: TestLabOptions) {
-    const { ports = ["a", "b", "c"], queues = 1, threads = "{ poll: event }" } = options;
+    const { ports = ["a", "b", "c"], queues = 1, hosts = {}, threads = "{ poll: event }" } =
+      options;
     this.#folder = folder;
-    const lines = ports.map((name) => {
-      return `  ${name}: { type: vhost-user, socket: ${name}.sock, queues: ${queues} }`;
-    });
+    const lines = [
+      ...ports.map((name) => {
+        return `  ${name}: { type: vhost-user, socket: ${name}.sock, queues: ${queues} }`;
+      }),
+      ...Object.entries(hosts).map(([name, keys]) => `  ${name}: { type: host, ${keys} }`),
+    ];
     const text = ["version: 1", "ports:", ...lines, `threads: ${threads}`].join("\n");
     const events = {
       onPortEvent: (event: PortEvent) => void this.events.push(event),
