@@ -80,13 +80,15 @@ export function hostContradictions(ports: TopologyFile["ports"]): Contradiction[
 }
 
 function secondAddress({ name, port }: Named): Contradiction[] {
-  const [first, second] = listOf(port.address).map((text) => parseInterface(text).ip.length);
-  if (second === undefined || first !== second) return [];
-  return [{
-    path: ["ports", name, "address", 1],
-    reason: `a host has one ${first === 4 ? "IPv4" : "IPv6"} address`,
-    fix: "give this one to a host of its own",
-  }];
+  const lengths = listOf(port.address).map((text) => parseInterface(text).ip.length);
+  return lengths.flatMap((length, i) => {
+    if (lengths.indexOf(length) === i) return [];
+    return [{
+      path: ["ports", name, "address", i],
+      reason: `a host has one ${length === 4 ? "IPv4" : "IPv6"} address`,
+      fix: "give this one to a host of its own",
+    }];
+  });
 }
 
 function dhcpMistakes({ name, port, ipv4 }: Named): Contradiction[] {

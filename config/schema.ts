@@ -153,12 +153,7 @@ const dhcp = z.strictObject({
 
 const hostPort = z.strictObject({
   type: z.literal("host").meta({ description: "A host in labswitch itself." }),
-  address: z.union([
-    address,
-    z.array(address).min(1, noAddress).max(2, {
-      ...saying("these are too many addresses", "write one of IPv4 and one of IPv6"),
-    }),
-  ], noAddress).meta({
+  address: z.union([address, z.array(address).min(1, noAddress)], noAddress).meta({
     description:
       "Its address with the length of the prefix, or a list of one of IPv4 and one of IPv6.",
     examples: ["10.0.0.1/24", ["10.0.0.1/24", "fd00::1/64"]],

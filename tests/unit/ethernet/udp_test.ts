@@ -9,8 +9,8 @@ const DATAGRAM = { sourcePort: 67, destinationPort: 68, payload: Uint8Array.of(1
 
 Deno.test("encodeUdp makes the bytes of a datagram with its checksum (RFC 768)", () => {
   const { payload } = encodeUdp(SOURCE, DESTINATION, DATAGRAM);
-  // 0a00 0001 0a00 0002 0011 000b 0043 0044 000b 0102 0300 add up to 18b1.
-  deepStrictEqual([...payload], [0, 67, 0, 68, 0, 11, 0xe7, 0x4e, 1, 2, 3]);
+  // 0a00 0001 0a00 0002 0011 000b 0043 0044 000b 0102 0300 add up to 18b3.
+  deepStrictEqual([...payload], [0, 67, 0, 68, 0, 11, 0xe7, 0x4c, 1, 2, 3]);
 });
 
 Deno.test("decodeUdp gives back what encodeUdp was given, without padding", () => {
