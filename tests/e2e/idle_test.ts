@@ -19,15 +19,15 @@ Deno.test("labswitch uses less than 1 % of a core with 16 connected, silent port
     using nics = new DisposableStack();
     for (const name of names) nics.use(Nic.connect(lab.port(name).socket));
     for (const name of names) await lab.awaitLine(new RegExp(`${name}  up`));
-    await expectSilence(lab, `${PORTS} silent ports`);
+    await expectSilence(lab, `${PORTS} silent ports`, 0.01);
   });
 });
 
-Deno.test("labswitch uses less than 1 % of a core with 50 silent host ports", async () => {
+Deno.test("labswitch uses less than 2 % of a core with 50 silent host ports", async () => {
   const ports = Array.from({ length: HOSTS }, (_, i) => {
     return `h${i}: { type: host, address: 10.0.0.${i + 1}/24 }`;
   });
-  await inLab(ports, (lab) => expectSilence(lab, `${HOSTS} silent hosts`));
+  await inLab(ports, (lab) => expectSilence(lab, `${HOSTS} silent hosts`, 0.02));
 });
 
 async function inLab(
@@ -44,11 +44,11 @@ async function inLab(
   }
 }
 
-async function expectSilence(lab: Labswitch, what: string): Promise<void> {
+async function expectSilence(lab: Labswitch, what: string, most: number): Promise<void> {
   strictEqual(lab.topology.threads.poll, "adaptive");
   const before = await lab.processorSeconds();
   await delay(SECONDS * 1000);
   const share = (await lab.processorSeconds() - before) / SECONDS;
   console.log(`${what}: ${(100 * share).toFixed(2)} % of a core`);
-  ok(share < 0.01, `it used ${(100 * share).toFixed(2)} % of a core`);
+  ok(share < most, `it used ${(100 * share).toFixed(2)} % of a core`);
 }
