@@ -14,7 +14,7 @@ import {
   ICMP6_ECHO_REPLY,
   ICMP6_ECHO_REQUEST,
 } from "../ethernet/icmp6.ts";
-import { IPV4, type Ipv4Packet, PROTOCOL_ICMP } from "../ethernet/ipv4.ts";
+import { IPV4, ipv4Length, PROTOCOL_ICMP } from "../ethernet/ipv4.ts";
 import { IPV6, type Ipv6Packet, isIpv6Group, isUnspecified } from "../ethernet/ipv6.ts";
 import { cutOrPad, isAt, swapFields, turnAround, viewOf } from "./answers.ts";
 
@@ -24,29 +24,33 @@ const TIME_TO_LIVE = 64;
 const HOP_LIMIT = 64;
 
 /**
- * Answers an IPv4 packet that is for us.
+ * Answers a ping over IPv4. Copies nothing of a frame unless it is one.
  *
- * @param frame The frame; it becomes the answer.
- * @param packet What the frame holds, undamaged, to our address.
+ * @param frame At least an Ethernet header; it becomes the answer.
  * @param mac Our Ethernet address.
- * @returns The answer, or null when the packet is no echo request.
+ * @param ip Our IPv4 address.
+ * @returns The answer, or null when the frame is no undamaged echo request for us.
  */
-export function answerEcho4(
-  frame: Uint8Array,
-  { source, protocol, payload }: Ipv4Packet,
-  mac: Uint8Array,
-): Uint8Array | null {
-  const isRequest = protocol === PROTOCOL_ICMP && payload.length >= ICMP_ECHO.size &&
-    payload[0] === ICMP_ECHO_REQUEST && payload[1] === 0 && internetChecksum(payload) === 0;
-  if (!isRequest || source[0] === 0 || source[0]! >= FIRST_IPV4_GROUP) return null;
+export function answerEcho4(frame: Uint8Array, mac: Uint8Array, ip: Uint8Array): Uint8Array | null {
+  if (!isForStation(frame, mac)) return null;
+  const packet = frame.subarray(ETHERNET.size);
+  const length = ipv4Length(packet);
+  if (length === null || !isAt(packet, IPV4.offset.destination, ip)) return null;
+  const payload = packet.subarray(IPV4.size, length);
+  const isRequest = packet[IPV4.offset.protocol] === PROTOCOL_ICMP &&
+    payload.length >= ICMP_ECHO.size && payload[0] === ICMP_ECHO_REQUEST && payload[1] === 0 &&
+    internetChecksum(payload) === 0;
+  const sender = packet[IPV4.offset.source]!;
+  if (!isRequest || sender === 0 || sender >= FIRST_IPV4_GROUP) return null;
   turnAround(frame, mac);
-  const header = frame.subarray(ETHERNET.size, ETHERNET.size + IPV4.size);
+  const header = packet.subarray(0, IPV4.size);
   swapFields(header, IPV4.offset.source, 4);
   header[IPV4.offset.timeToLive] = TIME_TO_LIVE;
-  u16be.set(viewOf(header), IPV4.offset.checksum, 0);
-  u16be.set(viewOf(header), IPV4.offset.checksum, internetChecksum(header));
+  const view = viewOf(header);
+  u16be.set(view, IPV4.offset.checksum, 0);
+  u16be.set(view, IPV4.offset.checksum, internetChecksum(header));
   retype(payload, ICMP_ECHO.offset.checksum, ICMP_ECHO_REPLY);
-  return cutOrPad(frame, ETHERNET.size + IPV4.size + payload.length);
+  return cutOrPad(frame, ETHERNET.size + length);
 }
 
 /**

@@ -64,12 +64,12 @@ export class Station {
 
   #answerIpv4(frame: Uint8Array, ip: Uint8Array, now: number): Uint8Array | null {
     const { mac, dhcp } = this.#parts;
+    const echo = answerEcho4(frame, mac, ip);
+    if (echo !== null || dhcp === null) return echo;
     const packet = decodeIpv4(frame.subarray(ETHERNET.size));
     if (packet === null) return null;
-    const isOurs = isAt(packet.destination, 0, ip);
-    const echo = isOurs && isForStation(frame, mac) ? answerEcho4(frame, packet, mac) : null;
-    if (echo !== null || dhcp === null) return echo;
-    const isForServer = isOurs || isAt(packet.destination, 0, BROADCAST_IP);
+    const isForServer = isAt(packet.destination, 0, ip) ||
+      isAt(packet.destination, 0, BROADCAST_IP);
     return isForServer ? answerDhcp(frame, packet, { mac, ip }, dhcp, now) : null;
   }
 
