@@ -123,8 +123,11 @@ export type { Machine } from "./config/machine.ts";
 export {
   type BridgeConfig,
   type CommonConfig,
+  type DhcpConfig,
   type FrontendConfig,
   guestPorts,
+  type HostConfig,
+  type InterfaceAddress,
   type PortConfig,
   type Role,
   type SocketConfig,
@@ -136,6 +139,7 @@ export {
 // A switch in this process.
 export type { DropReason, PortCounters } from "./src/control/counters.ts";
 export type { Peer, PortEvent, WorkerEvent } from "./src/control/events.ts";
+export type { DhcpEvent } from "./src/dhcp/server.ts";
 export { type PortReport, Switch, type SwitchEvents } from "./src/control/switch.ts";
 export type { PortState } from "./src/control/switch_port.ts";
 export type { WorkerStatistics } from "./src/control/worker_pool.ts";

@@ -22,6 +22,7 @@ import type { z } from "zod";
 import { MAX_PATH_BYTES } from "../ffi/unix_socket.ts";
 import { MAX_BRIDGES, MAX_PORTS, MAX_WORKERS } from "../src/dataplane/state_layout.ts";
 import { type Diagnostic, TopologyError } from "./diagnostics.ts";
+import { hostAddresses, hostContradictions, hostDhcp } from "./host_rules.ts";
 import { type Machine, thisMachine } from "./machine.ts";
 import {
   DEFAULT_AGEING,
@@ -109,9 +110,11 @@ function isMissing(reason: string): boolean {
 
 /** A port as the file has it. */
 type PortEntry = TopologyFile["ports"][string];
+/** One with a socket. */
+type SocketEntry = Extract<PortEntry, { socket: string }>;
 
 // Whether two ports may share a socket: a front-end and a back-end of which one listens.
-function meet(a: PortEntry, b: PortEntry): boolean {
+function meet(a: SocketEntry, b: SocketEntry): boolean {
   return a.type !== b.type && a.role !== b.role;
 }
 
@@ -208,24 +211,29 @@ class Source {
   /** What each part alone allows, but not all together. */
   contradictions(file: TopologyFile, fileName: string, machine: Machine): Diagnostic[] {
     const found = this.#pinMistakes(resolveThreads(file.threads, machine), machine);
-    const sockets = new Map<string, [name: string, port: PortEntry][]>();
+    const sockets = new Map<string, [name: string, port: SocketEntry][]>();
     const macs = new Map<string, string>();
     const bridges = [...new Set([DEFAULT_BRIDGE, ...Object.keys(file.bridges)])];
+    for (const { path, reason, fix } of hostContradictions(file.ports)) {
+      found.push(this.value(path, reason, fix));
+    }
     for (const [name, port] of Object.entries(file.ports)) {
-      const at = ["ports", name, "socket"];
-      const socket = resolveSocket(port.socket, fileName);
-      const bytes = new TextEncoder().encode(socket).length;
-      if (bytes > MAX_PATH_BYTES) {
-        const reason = `the socket's path has ${bytes} bytes; Linux allows ${MAX_PATH_BYTES}`;
-        found.push(this.value(at, reason, "use a shorter folder, like /run/lab"));
+      if (port.type !== "host") {
+        const at = ["ports", name, "socket"];
+        const socket = resolveSocket(port.socket, fileName);
+        const bytes = new TextEncoder().encode(socket).length;
+        if (bytes > MAX_PATH_BYTES) {
+          const reason = `the socket's path has ${bytes} bytes; Linux allows ${MAX_PATH_BYTES}`;
+          found.push(this.value(at, reason, "use a shorter folder, like /run/lab"));
+        }
+        const others = sockets.get(socket) ?? [];
+        const other = others.find(([, there]) => !meet(port, there));
+        if (other !== undefined) {
+          const fix = "give each port a socket of its own";
+          found.push(this.value(at, `port "${other[0]}" has the same socket`, fix));
+        }
+        sockets.set(socket, [...others, [name, port]]);
       }
-      const others = sockets.get(socket) ?? [];
-      const other = others.find(([, there]) => !meet(port, there));
-      if (other !== undefined) {
-        const fix = "give each port a socket of its own";
-        found.push(this.value(at, `port "${other[0]}" has the same socket`, fix));
-      }
-      sockets.set(socket, [...others, [name, port]]);
       const mac = macOf(port)?.toLowerCase();
       const twin = mac === undefined ? undefined : macs.get(mac);
       if (twin !== undefined) {
@@ -306,7 +314,7 @@ class Source {
   }
 
   #unknownKey(path: Path, key: string): Diagnostic {
-    const known = keysOf(path, this.#find([...path, "type"]).value);
+    const known = keysOf(path, this.#find([...path.slice(0, 2), "type"]).value);
     const meant = suggest(key, known);
     const fix = meant === null
       ? known.length === 0 ? "remove it" : `use one of: ${known.join(", ")}`
@@ -339,6 +347,7 @@ function keysOf(path: Path, type: unknown): string[] {
     return Object.keys(shape.bridges.unwrap().valueType.unwrap().shape);
   }
   const kind = isScalar(type) ? type.value as keyof typeof PORT_KINDS : "vhost-user";
+  if (path[2] === "dhcp") return Object.keys(PORT_KINDS.host.shape.dhcp.unwrap().shape);
   return Object.keys(PORT_KINDS[kind].shape);
 }
 
@@ -376,6 +385,11 @@ function counted(number: number, noun: string): string {
 function resolveTopology(file: TopologyFile, fileName: string, machine: Machine): Topology {
   const macs = macsOf(Object.values(file.ports).map(macOf));
   const ports = Object.entries(file.ports).map(([name, port], i): PortConfig => {
+    if (port.type === "host") {
+      const { type, bridge } = port;
+      const addresses = hostAddresses(port);
+      return { name, type, bridge, mac: macs[i]!, ...addresses, dhcp: hostDhcp(port) };
+    }
     const { role, queues, bridge } = port;
     const common = { name, role, socket: resolveSocket(port.socket, fileName), queues, bridge };
     return port.type === "vhost-user"
@@ -414,7 +428,7 @@ function resolveSocket(socket: string, fileName: string): string {
 }
 
 function macOf(port: PortEntry): string | undefined {
-  return port.type === "vhost-user" ? port.mac : undefined;
+  return "mac" in port ? port.mac : undefined;
 }
 
 // Adding an address to one port must not change those of the others, unless it takes theirs.

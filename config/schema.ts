@@ -8,6 +8,7 @@
 import { z } from "zod";
 import { MAX_PROCESSORS } from "../ffi/affinity.ts";
 import { MAX_WORKERS, RINGS_PER_PORT } from "../src/dataplane/state_layout.ts";
+import { addressProblem, rangeProblem, routerProblem } from "./addresses.ts";
 import { parseSeconds } from "./units.ts";
 
 /** The version of the file format. */
@@ -18,6 +19,8 @@ export const DEFAULT_BRIDGE = "br0";
 export const DEFAULT_AGEING = "300s";
 /** How many addresses a bridge is made for unless told otherwise. */
 export const DEFAULT_MAX_ADDRESSES = 4096;
+/** How long a guest may use an address unless told otherwise. */
+export const DEFAULT_LEASE = "1h";
 /** Most addresses of a bridge. */
 export const MAX_ADDRESSES = 16384;
 /** Most queue pairs of a port. */
@@ -117,13 +120,64 @@ const frontendPort = z.strictObject({
   description: "A port that leads to another vhost-user back-end: a switch, a virtual NIC, passt.",
 });
 
+/** A text that a function finds nothing wrong with. */
+function checkedText(
+  fault: { error: string },
+  problem: (text: string) => readonly [reason: string, fix: string] | null,
+) {
+  return z.string(fault).superRefine((text, context) => {
+    const found = problem(text);
+    if (found !== null) context.addIssue({ code: "custom", message: found.join("\n") });
+  });
+}
+
+const noAddress = saying("this is not an address", "write one like 10.0.0.1/24");
+const noRange = saying("this is not a range of addresses", "write one like 10.0.0.100-10.0.0.200");
+const noRouter = saying("this is not an IPv4 address", "write one like 10.0.0.1");
+const address = checkedText(noAddress, addressProblem);
+
+const dhcp = z.strictObject({
+  range: checkedText(noRange, rangeProblem).meta({
+    description: "First and last address that guests get; in the network of the host's own.",
+    examples: ["10.0.1.100-10.0.1.200"],
+  }),
+  lease: duration.default(DEFAULT_LEASE).meta({
+    description: "How long a guest may use an address without asking again.",
+    examples: ["1h", "12h"],
+  }),
+  router: checkedText(noRouter, routerProblem).optional().meta({
+    description: "The router that guests are told about; none unless given.",
+    examples: ["10.0.1.1"],
+  }),
+}, saying("this is not keys and values", "write { range: 10.0.0.100-10.0.0.200 }"));
+
+const hostPort = z.strictObject({
+  type: z.literal("host").meta({ description: "A host in labswitch itself." }),
+  address: z.union([address, z.array(address).min(1, noAddress)], noAddress).meta({
+    description:
+      "Its address with the length of the prefix, or a list of one of IPv4 and one of IPv6.",
+    examples: ["10.0.0.1/24", ["10.0.0.1/24", "fd00::1/64"]],
+  }),
+  mac: mac.optional().meta({
+    description: "Its Ethernet address.",
+    examples: ["52:54:00:00:00:01"],
+  }),
+  dhcp: dhcp.optional().meta({ description: "Gives IPv4 addresses to guests on its bridge." }),
+  bridge: portBridge,
+}).meta({
+  id: "host",
+  description:
+    "A host in labswitch itself: it answers ARP, neighbour discovery and ping, and DHCP.",
+});
+
 /** The kinds of ports, by their `type`. */
 export const PORT_KINDS = {
   "vhost-user": vhostUserPort,
   "vhost-user-frontend": frontendPort,
+  host: hostPort,
 } as const;
 
-const port = z.discriminatedUnion("type", [vhostUserPort, frontendPort]);
+const port = z.discriminatedUnion("type", [vhostUserPort, frontendPort, hostPort]);
 
 const bridge = z.strictObject({
   "ageing-time": duration.default(DEFAULT_AGEING).meta({

@@ -40,8 +40,42 @@ export interface FrontendConfig extends SocketConfig {
   readonly type: "vhost-user-frontend";
 }
 
+/** An address of a host on its network. */
+export interface InterfaceAddress {
+  /** The address, 4 or 16 bytes. */
+  readonly ip: Uint8Array;
+  /** Bits that are the same for the whole network. */
+  readonly prefixBits: number;
+}
+
+/** What a host's DHCP server gives out. */
+export interface DhcpConfig {
+  /** First address, 4 bytes. */
+  readonly first: Uint8Array;
+  /** Last address, 4 bytes. */
+  readonly last: Uint8Array;
+  /** How long a client may use an address without asking again. */
+  readonly leaseSeconds: number;
+  /** The router that clients are told about, 4 bytes; null for none. */
+  readonly router: Uint8Array | null;
+}
+
+/** A host in this process: it answers ARP, neighbour discovery and ping. */
+export interface HostConfig extends CommonConfig {
+  /** Its kind. */
+  readonly type: "host";
+  /** Its Ethernet address. */
+  readonly mac: string;
+  /** Its IPv4 address; null when it has none. */
+  readonly ipv4: InterfaceAddress | null;
+  /** Its IPv6 address beside the one of the link; null when it has none. */
+  readonly ipv6: InterfaceAddress | null;
+  /** Its DHCP server; null when it has none. */
+  readonly dhcp: DhcpConfig | null;
+}
+
 /** A port. */
-export type PortConfig = VhostUserConfig | FrontendConfig;
+export type PortConfig = VhostUserConfig | FrontendConfig | HostConfig;
 
 /** A bridge. */
 export interface BridgeConfig {

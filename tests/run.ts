@@ -26,7 +26,13 @@ interface Step {
 }
 
 const isQuick = Deno.args.includes("--quick");
-const TYPED = ["mod.ts", "src/cli/main.ts", "src/poll/worker.ts", "src/dataplane/build.ts"];
+const TYPED = [
+  "mod.ts",
+  "src/cli/main.ts",
+  "src/poll/worker.ts",
+  "src/host/worker.ts",
+  "src/dataplane/build.ts",
+];
 
 const QUICK_STEPS: readonly Step[] = [
   { name: "format", args: ["fmt", "--check", "--quiet"] },

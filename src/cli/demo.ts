@@ -1,5 +1,5 @@
 /**
- * `labswitch demo`: a switch and two in-process hosts that attach to it as vhost-user front-ends,
+ * `labswitch demo`: a switch with a host port, and two hosts that attach to it as vhost-user front-ends,
  * over real sockets with memory of their own. Needs neither root nor QEMU.
  *
  * @module
@@ -22,8 +22,11 @@ name: demo
 ports:
   alice: { type: vhost-user, socket: alice.sock }
   bob: { type: vhost-user, socket: bob.sock }
+  carol: { type: host, address: 10.0.0.3/24 }
 `;
-const ADDRESSES = ["10.0.0.1", "10.0.0.2"] as const;
+const ADDRESSES = ["10.0.0.1", "10.0.0.2", "10.0.0.3"] as const;
+const FLOOD_SECONDS = 1;
+const FLOOD_WINDOW = 64;
 const PINGS = 20;
 const WINDOW = 128;
 
@@ -70,6 +73,7 @@ async function runDemo(topology: Topology, seconds: number, io: Io): Promise<boo
   const hosts = guestPorts(topology).map((port, i) => {
     const call: CallOrder = {
       ip: ADDRESSES[1],
+      flood: { ip: ADDRESSES[2], seconds: FLOOD_SECONDS, window: FLOOD_WINDOW },
       pings: PINGS,
       seconds,
       frameBytes: MIN_FRAME_BYTES,
@@ -114,19 +118,22 @@ async function play(
   io.out(`arp     ${ADDRESSES[1]} is at ${formatMac(mac)}, found in ${micros(ms)} µs\n`);
   const { roundTripsMs } = await alice!.report("pinged");
   io.out(pingLine(roundTripsMs));
+  const { results } = await alice!.report("flooded");
+  io.out(floodLine(results));
   io.out(`frames  ${MIN_FRAME_BYTES} bytes each, ${WINDOW} on the way, for ${seconds} s …\n`);
   const { result } = await alice!.report("looped");
   io.out(loopLine(result));
   io.out(`\n${portTable(lab.report())}`);
-  return roundTripsMs.length === PINGS && result.sent > 0 && result.sent === result.returned &&
-    result.disordered === 0;
+  const isAnswered = results?.every(({ sent, answered }) => sent > 0 && sent === answered) ?? false;
+  return roundTripsMs.length === PINGS && isAnswered && result.sent > 0 &&
+    result.sent === result.returned && result.disordered === 0;
 }
 
 function hostTable(topology: Topology): string {
-  const rows = guestPorts(topology).map((
-    { name, mac, socket },
-    i,
-  ) => [name, ADDRESSES[i]!, mac, socket]);
+  const rows = topology.ports.map((port, i) => {
+    const where = port.type === "host" ? "in the switch" : port.socket;
+    return [port.name, ADDRESSES[i]!, "mac" in port ? port.mac : "", where];
+  });
   return `${columns([["HOST", "ADDRESS", "MAC", "SOCKET"], ...rows]).join("\n")}\n`;
 }
 
@@ -137,6 +144,19 @@ function pingLine(roundTripsMs: readonly number[]): string {
   const [least, median, most] = [0, sorted.length >> 1, sorted.length - 1]
     .map((i) => micros(sorted[i]!));
   return `ping    ${lost}, round trip ${least} µs at least, ${median} median, ${most} at most\n`;
+}
+
+function floodLine(results: (HostReport & { kind: "flooded" })["results"]): string {
+  if (results === null) return `flood   ${ADDRESSES[2]} did not answer\n`;
+  const [single, flood] = results;
+  const lost = single.sent - single.answered + flood.sent - flood.answered;
+  const at = (part: number) => {
+    const { roundTripsMs } = single;
+    return micros(roundTripsMs[Math.trunc(part * (roundTripsMs.length - 1))] ?? NaN);
+  };
+  const rate = (flood.answered / flood.seconds / 1000).toFixed(0);
+  return `flood   ${ADDRESSES[2]}, a host port, answers ${rate} thousand pings per second; ` +
+    `one at a time: round trip ${at(0.5)} µs (p50), ${at(0.99)} µs (p99); ${lost} lost\n`;
 }
 
 function loopLine({ sent, returned, disordered, seconds }: LoopResult): string {

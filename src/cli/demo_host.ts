@@ -11,6 +11,7 @@ import { parseIpv4 } from "../ethernet/ipv4.ts";
 import { type LoopResult, runClosedLoop } from "../host/closed_loop.ts";
 import { Host } from "../host/host.ts";
 import { Nic } from "../host/nic.ts";
+import { type FloodResult, runPingFlood } from "../host/ping_flood.ts";
 
 /** What a host is told once, when its Worker starts. */
 export interface HostOrder {
@@ -30,6 +31,8 @@ export interface HostOrder {
 export interface CallOrder {
   /** IPv4 address of the other host. */
   readonly ip: string;
+  /** The host port that is pinged as fast as it answers. */
+  readonly flood: FloodOrder;
   /** Echo requests. */
   readonly pings: number;
   /** How long frames are sent. */
@@ -40,11 +43,23 @@ export interface CallOrder {
   readonly window: number;
 }
 
-/** What a host reports, in this order; only the caller resolves, pings and loops. */
+/** How a host port is pinged. */
+export interface FloodOrder {
+  /** Its IPv4 address. */
+  readonly ip: string;
+  /** How long, one ping after the other and then as many at a time as `window` says. */
+  readonly seconds: number;
+  /** Pings on the way at a time. */
+  readonly window: number;
+}
+
+/** What a host reports, in this order; only the caller resolves, pings, floods and loops. */
 export type HostReport =
   | { readonly kind: "attached" }
   | { readonly kind: "resolved"; readonly mac: Uint8Array | null; readonly ms: number }
   | { readonly kind: "pinged"; readonly roundTripsMs: readonly number[] }
+  /** One ping at a time, and many; null when the host port was not found. */
+  | { readonly kind: "flooded"; readonly results: readonly [FloodResult, FloodResult] | null }
   | { readonly kind: "looped"; readonly result: LoopResult }
   | { readonly kind: "ended" }
   | { readonly kind: "failed"; readonly reason: string };
@@ -130,6 +145,20 @@ function call(nic: Nic, order: HostOrder, call: CallOrder): void {
     if (roundTrip !== null) roundTripsMs.push(roundTrip);
   }
   scope.postMessage({ kind: "pinged", roundTripsMs });
+
+  const { flood } = call;
+  const floodIp = parseIpv4(flood.ip);
+  host.resolve(floodIp);
+  until(() => host.neighbour(floodIp) !== null);
+  const floodMac = host.neighbour(floodIp);
+  const run = (window: number) =>
+    runPingFlood(nic, {
+      ...{ source: mac, sourceIp: parseIpv4(order.ip) },
+      ...{ destination: floodMac!, destinationIp: floodIp },
+      ...{ dataBytes: ECHO_BYTES, window, seconds: flood.seconds / 2 },
+    });
+  const results = floodMac === null ? null : [run(1), run(flood.window)] as const;
+  scope.postMessage({ kind: "flooded", results });
 
   const { frameBytes, window, seconds } = call;
   const result = runClosedLoop(nic, { source: mac, destination, frameBytes, window, seconds });

@@ -4,6 +4,8 @@
  * @module
  */
 import type { Peer, PortEvent, WorkerEvent } from "../control/events.ts";
+import { formatMac } from "../ethernet/frame.ts";
+import { formatIpv4 } from "../ethernet/ipv4.ts";
 import { featureNames } from "../virtio/features.ts";
 
 // A peer chooses the name of its process: it must not write other lines, nor steer the terminal.
@@ -21,14 +23,16 @@ export function eventLine(event: PortEvent): string {
 }
 
 /**
- * Says what happened to a poll Worker.
+ * Says what happened to a thread.
  *
  * @param event The event.
- * @returns Number, word and details, without a time stamp.
+ * @returns Which, word and details, without a time stamp.
  */
-export function workerLine({ worker, reason }: WorkerEvent): string {
-  return `worker ${worker}  replaced  ${reason}; its ports go on. This is a fault of labswitch: ` +
-    "please report it";
+export function workerLine(event: WorkerEvent): string {
+  const report = "This is a fault of labswitch: please report it";
+  return event.kind === "worker-replaced"
+    ? `worker ${event.worker}  replaced  ${event.reason}; its ports go on. ${report}`
+    : `hosts  replaced  ${event.reason}; they go on without their leases. ${report}`;
 }
 
 function details(event: PortEvent): string {
@@ -59,6 +63,10 @@ function details(event: PortEvent): string {
       return `ring ${event.index} stopped  ${event.text}; it works again after the guest's driver restarts`;
     case "stale-socket":
       return `replaced a stale socket  ${event.path}`;
+    case "leased":
+      return `leased ${formatIpv4(event.ip)}  to ${formatMac(event.mac)}`;
+    case "exhausted-range":
+      return "no address left  a guest got none: widen range:, or shorten lease:";
   }
 }
 

@@ -4,11 +4,13 @@
  * @module
  */
 import { OsError } from "../../ffi/errno.ts";
-import type { Topology } from "../../config/topology.ts";
+import { formatInterface } from "../../config/addresses.ts";
+import type { PortConfig, Topology } from "../../config/topology.ts";
 import type { PortEvent } from "../control/events.ts";
 import { WorkerRefused } from "../control/poll_thread.ts";
 import { SocketPathError } from "../control/socket_path.ts";
 import { type PortReport, Switch } from "../control/switch.ts";
+import { formatIpv4 } from "../ethernet/ipv4.ts";
 import { columns } from "./columns.ts";
 import { exitOnCrash } from "./crash.ts";
 import { eventLine, workerLine } from "./event_lines.ts";
@@ -81,24 +83,34 @@ function portLines(io: LiveIo): (event: PortEvent) => void {
 
 function screen(topology: Topology): string {
   const { workers, poll, pin } = topology.threads;
-  const rows = topology.ports.map((port) => [
-    port.name,
-    port.type,
-    port.role,
-    `${port.queues}`,
-    port.bridge,
-    port.socket,
-  ]);
+  const rows = topology.ports.map(portRow);
+  const hasHosts = topology.ports.some(({ type }) => type === "host");
   return [
     `${versionText()} · ${workers} poll Worker${workers === 1 ? "" : "s"}, ${poll}` +
     `${pin.length === 0 ? "" : `, on processor ${pin.join(", ")}`} · ` +
     `topology ${topology.fileName}`,
     "",
-    ...columns([["PORT", "TYPE", "ROLE", "QUEUES", "BRIDGE", "SOCKET"], ...rows]),
+    ...columns([[
+      "PORT",
+      "TYPE",
+      "ROLE",
+      "QUEUES",
+      "BRIDGE",
+      hasHosts ? "SOCKET OR ADDRESS" : "SOCKET",
+    ], ...rows]),
     "",
     "Ctrl-C to stop",
     "",
   ].join("\n");
+}
+
+function portRow(port: PortConfig): string[] {
+  const { name, type, bridge } = port;
+  if (port.type !== "host") return [name, type, port.role, `${port.queues}`, bridge, port.socket];
+  const { ipv4, ipv6, dhcp } = port;
+  const addresses = [ipv4, ipv6].flatMap((own) => own === null ? [] : [formatInterface(own)]);
+  const range = dhcp === null ? [] : [`dhcp ${formatIpv4(dhcp.first)}-${formatIpv4(dhcp.last)}`];
+  return [name, type, "-", "1", bridge, [...addresses, ...range].join(" ")];
 }
 
 function hintText(topology: Topology, ports: readonly PortReport[], io: LiveIo): string {

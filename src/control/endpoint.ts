@@ -1,5 +1,6 @@
 /**
- * How a port gets its connection: it listens (server role) or connects (client role).
+ * How a port gets its connection: it listens (server role), connects (client role), or is given one (a
+ * host of this process).
  *
  * Either way one connection at a time is handed over; what it says is not looked at here. A second
  * front-end on a listening port is turned away while the first one lives.
@@ -18,8 +19,8 @@ import { clearSocketPath } from "./socket_path.ts";
 export interface EndpointEvents {
   /** A peer is there; the port owns the socket and answers whether it takes it. */
   readonly onPeer: (socket: Fd) => void;
-  /** A stale socket was replaced. */
-  readonly onStale: () => void;
+  /** The stale socket at this path was replaced. */
+  readonly onStale: (path: string) => void;
   /** A peer cannot be accepted; it is tried again, and this is told once until it works. */
   readonly onExhausted: (reason: OsError) => void;
 }
@@ -76,7 +77,7 @@ export class ServerEndpoint implements Endpoint {
   }
 
   open(): void {
-    if (clearSocketPath(this.#path)) this.#events.onStale();
+    if (clearSocketPath(this.#path)) this.#events.onStale(this.#path);
     this.#listener = listenUnix(this.#path, { backlog: BACKLOG, mode: SOCKET_MODE });
     this.#file = identify(this.#path);
     this.#token = this.#reactor.watch(this.#listener.number, () => this.#accept());
@@ -187,5 +188,36 @@ export class ClientEndpoint implements Endpoint {
     if (this.#isClosed || this.#timer !== null) return;
     this.#timer = setTimeout(() => this.#connect(), this.#retryMs);
     this.#retryMs = Math.min(2 * this.#retryMs, LAST_RETRY_MS);
+  }
+}
+
+/** Hands over connections to hosts of this process. */
+export class PairEndpoint implements Endpoint {
+  readonly #events: EndpointEvents;
+
+  /** @param events Where the peer goes. */
+  constructor(events: EndpointEvents) {
+    this.#events = events;
+  }
+
+  /**
+   * Hands over a connection.
+   *
+   * @param socket One end of a socket pair; the port owns it from now on.
+   */
+  connect(socket: Fd): void {
+    this.#events.onPeer(socket);
+  }
+
+  open(): void {
+    // Connections come when their hosts start.
+  }
+
+  released(): void {
+    // A host comes again when its thread is replaced.
+  }
+
+  close(): void {
+    // Nothing is left when the connection is closed.
   }
 }

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { DhcpEvent } from "../dhcp/server.ts";
+
 /** The process at the other end of a socket. */
 export interface Peer {
   /** Its process number. */
@@ -51,9 +53,21 @@ export type PortEvent =
     readonly text: string;
   }
   /** A socket that nobody listens on any more was replaced. */
-  | { readonly kind: "stale-socket"; readonly port: string; readonly path: string };
+  | { readonly kind: "stale-socket"; readonly port: string; readonly path: string }
+  /** The DHCP server of a host port did something. */
+  | DhcpEvent & { readonly port: string };
 
-/** An event of one poll Worker. */
+/** An event of a thread. */
 export type WorkerEvent =
-  /** Its thread died of a fault of the switch's own, and another one goes on with its rings. */
-  { readonly kind: "worker-replaced"; readonly worker: number; readonly reason: string };
+  /** A poll Worker's died of a fault of the switch's own, and another one goes on with its rings. */
+  | { readonly kind: "worker-replaced"; readonly worker: number; readonly reason: string }
+  /** That of the host ports died of a fault of the switch's own, and another one took its place. */
+  | { readonly kind: "hosts-replaced"; readonly reason: string };
+
+/**
+ * Whether an event of a port is news when the port's front-end is a host of this process, which comes
+ * with the switch and leaves with it.
+ */
+export function isHostNews({ kind }: PortEvent): boolean {
+  return kind !== "connected" && kind !== "up" && kind !== "down";
+}

@@ -19,7 +19,7 @@ import type { State } from "../dataplane/state.ts";
 import { C_CLOSED_CONNECTIONS } from "../dataplane/state_layout.ts";
 import { VhostUserFrontend } from "../vhost_user/frontend.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
-import { ClientEndpoint, type Endpoint, ServerEndpoint } from "./endpoint.ts";
+import type { Endpoint, EndpointEvents } from "./endpoint.ts";
 import type { PortEvent } from "./events.ts";
 import { backendFaultText } from "./faults.ts";
 import { FrontendConnection } from "./frontend_connection.ts";
@@ -27,7 +27,7 @@ import { DRIVER_FEATURES, FrontendDevice } from "./frontend_device.ts";
 import type { PortMemory } from "./port_memory.ts";
 import type { Reactor } from "./reactor.ts";
 import { processName } from "./socket_path.ts";
-import type { PortState, SocketRole, SwitchPort } from "./switch_port.ts";
+import type { PortState, SwitchPort } from "./switch_port.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
 /** What a port is made of. */
@@ -38,10 +38,8 @@ export interface FrontendPortParts {
   readonly name: string;
   /** The bridge that it is in. */
   readonly bridge: number;
-  /** Who listens. */
-  readonly role: SocketRole;
-  /** The socket's path. */
-  readonly socket: string;
+  /** Makes what gives it connections. */
+  readonly makeEndpoint: (events: EndpointEvents) => Endpoint;
   /** Queue pairs. */
   readonly queuePairs: number;
   /** The state memory. */
@@ -82,11 +80,9 @@ export class FrontendPort implements SwitchPort {
       onPeer: (socket: Fd) => this.#attach(socket),
       onExhausted: ({ message }: Error) =>
         parts.onEvent({ kind: "exhausted", port: parts.name, reason: message }),
-      onStale: () => parts.onEvent({ kind: "stale-socket", port: parts.name, path: parts.socket }),
+      onStale: (path: string) => parts.onEvent({ kind: "stale-socket", port: parts.name, path }),
     };
-    this.#endpoint = parts.role === "server"
-      ? new ServerEndpoint(parts.socket, parts.reactor, events)
-      : new ClientEndpoint(parts.socket, events);
+    this.#endpoint = parts.makeEndpoint(events);
   }
 
   get state(): PortState {

@@ -19,7 +19,7 @@ import { Request } from "../vhost_user/numbers.ts";
 import { REQUESTS } from "../vhost_user/requests.ts";
 import type { Announcer } from "./announcer.ts";
 import { Connection } from "./connection.ts";
-import { ClientEndpoint, type Endpoint, ServerEndpoint } from "./endpoint.ts";
+import type { Endpoint, EndpointEvents } from "./endpoint.ts";
 import { MISTAKES, readCounters } from "./counters.ts";
 import type { PortEvent } from "./events.ts";
 import { faultText } from "./faults.ts";
@@ -28,7 +28,7 @@ import type { PortMemory } from "./port_memory.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
 import type { Reactor } from "./reactor.ts";
 import { processName } from "./socket_path.ts";
-import type { PortState, SocketRole, SwitchPort } from "./switch_port.ts";
+import type { PortState, SwitchPort } from "./switch_port.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
 /** Refused requests of one connection that are reported. */
@@ -46,10 +46,8 @@ export interface PortParts {
   readonly name: string;
   /** The bridge that it is in. */
   readonly bridge: number;
-  /** Who listens. */
-  readonly role: SocketRole;
-  /** The socket's path. */
-  readonly socket: string;
+  /** Makes what gives it connections. */
+  readonly makeEndpoint: (events: EndpointEvents) => Endpoint;
   /** What the back-end offers. */
   readonly offer: BackendOffer;
   /** The state memory. */
@@ -112,11 +110,9 @@ export class Port implements SwitchPort {
       onPeer: (socket: Fd) => this.#attach(socket),
       onExhausted: ({ message }: Error) =>
         parts.onEvent({ kind: "exhausted", port: parts.name, reason: message }),
-      onStale: () => parts.onEvent({ kind: "stale-socket", port: parts.name, path: parts.socket }),
+      onStale: (path: string) => parts.onEvent({ kind: "stale-socket", port: parts.name, path }),
     };
-    this.#endpoint = parts.role === "server"
-      ? new ServerEndpoint(parts.socket, parts.reactor, events)
-      : new ClientEndpoint(parts.socket, events);
+    this.#endpoint = parts.makeEndpoint(events);
   }
 
   /** What the port is doing. */

@@ -18,7 +18,15 @@ import {
 import { Announcer } from "./announcer.ts";
 import { BridgeMembers } from "./bridge_members.ts";
 import { type PortCounters, readCounters } from "./counters.ts";
-import type { PortEvent, WorkerEvent } from "./events.ts";
+import {
+  ClientEndpoint,
+  type Endpoint,
+  type EndpointEvents,
+  PairEndpoint,
+  ServerEndpoint,
+} from "./endpoint.ts";
+import { isHostNews, type PortEvent, type WorkerEvent } from "./events.ts";
+import { HostPool } from "./host_pool.ts";
 import { backendOffer } from "./offer.ts";
 import { FrontendPort } from "./frontend_port.ts";
 import { Port } from "./port.ts";
@@ -36,9 +44,9 @@ const SETTLE_MS = 500;
 export interface SwitchEvents {
   /** A port changed. */
   readonly onPortEvent: (event: PortEvent) => void;
-  /** A poll Worker was replaced. */
+  /** A poll Worker, or the thread of the host ports, was replaced. */
   readonly onWorkerEvent: (event: WorkerEvent) => void;
-  /** A poll Worker died of a programmer's fault again and again: it no longer forwards. */
+  /** A thread died of a programmer's fault again and again: it no longer works. */
   readonly onFailure: (error: Error) => void;
 }
 
@@ -60,6 +68,7 @@ export class Switch {
   readonly #offer: typeof backendOffer;
   readonly #reactor = new Reactor();
   readonly #workers: WorkerPool;
+  readonly #hosts: HostPool;
   readonly #members: BridgeMembers;
   readonly #ports: SwitchPort[] = [];
   readonly #started = performance.now();
@@ -91,6 +100,12 @@ export class Switch {
         events.onWorkerEvent({ kind: "worker-replaced", worker, reason: message }),
       onFailure: events.onFailure,
     });
+    this.#hosts = new HostPool({
+      onHostEvent: (port, event) => events.onPortEvent({ ...event, port }),
+      onReplaced: ({ message }) =>
+        events.onWorkerEvent({ kind: "hosts-replaced", reason: message }),
+      onFailure: events.onFailure,
+    });
   }
 
   /**
@@ -102,7 +117,7 @@ export class Switch {
   async open(): Promise<void> {
     try {
       this.#prepareBridges();
-      const memories = this.#topology.ports.map(({ queues }) => new PortMemory(queues));
+      const memories = this.#topology.ports.map((port) => new PortMemory(queuesOf(port)));
       const guests = memories.map(({ memory }) => memory);
       const modules = await loadDataplane();
       await this.#workers.start(this.#topology.threads, guests, modules);
@@ -112,6 +127,7 @@ export class Switch {
       });
       this.#reactor.start();
       for (const port of this.#ports) port.open();
+      await this.#hosts.start();
       this.#clock = setInterval(() => this.#tick(), CLOCK_MS);
     } catch (error) {
       await this.close();
@@ -139,6 +155,7 @@ export class Switch {
     for (const port of this.#ports) port.close();
     await this.#reactor.stop();
     await this.#workers.stop();
+    await this.#hosts.stop();
     await this.#settle();
   }
 
@@ -165,22 +182,35 @@ export class Switch {
     memory: PortMemory,
     announcer: Announcer,
   ): SwitchPort {
-    const { name, role, socket, queues } = config;
+    const { name } = config;
     const parts = {
-      ...{ number, name, role, socket, memory },
+      ...{ number, name, memory },
+      makeEndpoint: (events: EndpointEvents) => this.#makeEndpoint(config, events),
       bridge: this.#topology.bridges.findIndex((bridge) => bridge.name === config.bridge),
       state: this.#state,
       workers: this.#workers,
       members: this.#members,
       reactor: this.#reactor,
-      onEvent: this.#events.onPortEvent,
+      onEvent: (event: PortEvent) => {
+        if (config.type !== "host" || isHostNews(event)) this.#events.onPortEvent(event);
+      },
     };
-    switch (config.type) {
-      case "vhost-user":
-        return new Port({ ...parts, offer: this.#offer(queues), announcer });
-      case "vhost-user-frontend":
-        return new FrontendPort({ ...parts, queuePairs: queues });
+    const queuePairs = queuesOf(config);
+    return config.type === "vhost-user-frontend"
+      ? new FrontendPort({ ...parts, queuePairs })
+      : new Port({ ...parts, offer: this.#offer(queuePairs), announcer });
+  }
+
+  #makeEndpoint(config: PortConfig, events: EndpointEvents): Endpoint {
+    if (config.type === "host") {
+      const endpoint = new PairEndpoint(events);
+      this.#hosts.add(config, endpoint);
+      return endpoint;
     }
+    const { role, socket } = config;
+    return role === "server"
+      ? new ServerEndpoint(socket, this.#reactor, events)
+      : new ClientEndpoint(socket, events);
   }
 
   #tick(): void {
@@ -199,6 +229,11 @@ export class Switch {
   #relieveWorkers(): void {
     for (const port of this.#ports) port.relieveCalls();
   }
+}
+
+// A host has one queue pair, as its thread is one.
+function queuesOf(config: PortConfig): number {
+  return config.type === "host" ? 1 : config.queues;
 }
 
 // Half full when it holds what was asked for, so that a set seldom overflows.

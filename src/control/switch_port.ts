@@ -4,9 +4,6 @@
  * @module
  */
 
-/** Who listens: the switch (server) or the other side (client). */
-export type SocketRole = "server" | "client";
-
 /** What a port is doing. */
 export type PortState = "waiting" | "connected" | "up";
 

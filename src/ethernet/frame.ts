@@ -16,6 +16,8 @@ export const ETHERNET = struct("struct ethhdr", 14, {
 export const ETHERTYPE_IPV4 = 0x0800;
 /** EtherType of ARP (IANA, "IEEE 802 Numbers"). */
 export const ETHERTYPE_ARP = 0x0806;
+/** EtherType of IPv6 (IANA, "IEEE 802 Numbers"). */
+export const ETHERTYPE_IPV6 = 0x86dd;
 /** EtherType of reverse ARP (IANA, "IEEE 802 Numbers"). */
 export const ETHERTYPE_RARP = 0x8035;
 /** EtherType for experiments on one's own network (IEEE 802-2014, 9.2.4). */

@@ -67,21 +67,33 @@ export function encodeIpv4({ source, destination, protocol, payload }: Ipv4Packe
 }
 
 /**
+ * Looks whether a whole packet is there, and copies nothing of it.
+ *
+ * @param data What follows an Ethernet header; bytes behind the packet are padding.
+ * @returns Bytes of the packet with its header; null when it is damaged, has options or is a fragment.
+ */
+export function ipv4Length(data: Uint8Array): number | null {
+  if (data.length < IPV4.size || data[0] !== VERSION_4_WORDS_5) return null;
+  const view = new DataView(data.buffer, data.byteOffset, IPV4.size);
+  const totalBytes = u16be.get(view, IPV4.offset.totalBytes);
+  const isWhole = (u16be.get(view, IPV4.offset.fragment) & FRAGMENT_MASK) === 0 &&
+    totalBytes >= IPV4.size && totalBytes <= data.length &&
+    internetChecksum(data.subarray(0, IPV4.size)) === 0;
+  return isWhole ? totalBytes : null;
+}
+
+/**
  * Takes a packet apart.
  *
  * @param data What follows an Ethernet header; bytes behind the packet are padding.
  * @returns The packet, or null when it is damaged, has options or is a fragment.
  */
 export function decodeIpv4(data: Uint8Array): Ipv4Packet | null {
-  if (data.length < IPV4.size) return null;
+  const length = ipv4Length(data);
+  if (length === null) return null;
   const header = IPV4.read(new DataView(data.buffer, data.byteOffset, data.byteLength));
-  const isWhole = header.versionAndWords === VERSION_4_WORDS_5 &&
-    (header.fragment & FRAGMENT_MASK) === 0 &&
-    header.totalBytes >= IPV4.size && header.totalBytes <= data.length &&
-    internetChecksum(data.subarray(0, IPV4.size)) === 0;
-  if (!isWhole) return null;
-  const { source, destination, protocol, totalBytes } = header;
-  return { source, destination, protocol, payload: data.subarray(IPV4.size, totalBytes) };
+  const { source, destination, protocol } = header;
+  return { source, destination, protocol, payload: data.subarray(IPV4.size, length) };
 }
 
 /**

@@ -159,9 +159,28 @@ export class Nic implements Disposable {
    * @returns Whether one is there.
    */
   wait(timeoutMs: number): boolean {
-    if (!this.#receive.enableCalls()) this.#epoll.wait(timeoutMs);
-    this.#receive.disableCalls();
+    if (!this.arm()) this.#epoll.wait(timeoutMs);
+    this.disarm();
     return this.#receive.hasUsed;
+  }
+
+  /** The number of the descriptor that becomes readable when a frame comes, while it is armed. */
+  get callFd(): number {
+    return this.#calls[RECEIVE].fd.number;
+  }
+
+  /**
+   * Asks for a call when a frame comes.
+   *
+   * @returns Whether one is there already, in which case no call may come.
+   */
+  arm(): boolean {
+    return this.#receive.enableCalls();
+  }
+
+  /** Says that no call is needed. */
+  disarm(): void {
+    this.#receive.disableCalls();
   }
 
   /** Stops both rings, hangs up and closes every descriptor. */

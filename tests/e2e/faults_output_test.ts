@@ -6,6 +6,7 @@
  */
 import { ok, rejects, strictEqual } from "node:assert/strict";
 import { join } from "node:path";
+import { guestPorts } from "../../config/topology.ts";
 import { eventually } from "../support/eventually.ts";
 import { exchange, exchangeFrames } from "../support/exchange.ts";
 import { Fifo, FIFO_BYTES } from "../support/fifo.ts";
@@ -71,7 +72,7 @@ Deno.test("Switch whose output is a pipe that nobody reads can be stopped (X23, 
     await using lab = await Labswitch.start({ folder, topology: TOPOLOGY, outputTo: fifo.path });
     await makeNoise(lab, SESSIONS);
     await lab.stop();
-    for (const { socket } of lab.topology.ports) {
+    for (const { socket } of guestPorts(lab.topology)) {
       await rejects(Deno.lstat(socket), Deno.errors.NotFound);
     }
   }));

@@ -41,6 +41,21 @@ Deno.test("run prints one screen and ready, and removes its sockets at the end",
     }
   }));
 
+Deno.test("run shows a host port with its addresses, and says no word about its coming and going", () =>
+  inFolder(async (folder) => {
+    const gw = "{ type: host, address: [10.0.0.1/24, 'fd00::1/64'], " +
+      "dhcp: { range: 10.0.0.9-10.0.0.20 } }";
+    const topology = `${TOPOLOGY}  gw: ${gw}\n`;
+    await using lab = await Labswitch.start({ folder, topology });
+    match(
+      lab.output,
+      /^ {2}gw +host +- +1 +br0 +10\.0\.0\.1\/24 fd00::1\/64 dhcp 10\.0\.0\.9-10\.0\.0\.20$/m,
+    );
+    const ready = lab.output.indexOf("\n", lab.output.search(/^ready/m)) + 1;
+    await lab.stop();
+    match(lab.output.slice(ready), /^\n {2}PORT .*\n {2}vm1 .*\n {2}vm2 .*\n {2}gw +up +0 .*\n$/);
+  }));
+
 Deno.test("run lets only its own user connect", () =>
   inFolder(async (folder) => {
     await using lab = await Labswitch.start({ folder, topology: TOPOLOGY });
@@ -117,6 +132,10 @@ async function playAsNobody(folder: string): Promise<void> {
     ...[program.deno, "run", "--allow-all", join(program.at, "mod.ts"), "demo"],
   ]);
   match(output, /^ping {4}20 sent, 0 lost/m);
+  match(
+    output,
+    /^flood {3}10\.0\.0\.3, a host port, answers \d+ thousand pings per second; .*; 0 lost$/m,
+  );
   match(output, /^Everything worked\.$/m);
 }
 

@@ -6,6 +6,7 @@
  */
 import { deepStrictEqual, match, rejects, strictEqual } from "node:assert/strict";
 import { join } from "node:path";
+import { guestPorts } from "../../config/topology.ts";
 import { BareFrontend } from "../support/bare_frontend.ts";
 import { openFile } from "../support/descriptors.ts";
 import { eventually } from "../support/eventually.ts";
@@ -108,7 +109,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     await lab.awaitEnd(0);
     strictEqual(isAlive(pid), false);
     deepStrictEqual(deaths(lab), []);
-    for (const { socket } of lab.topology.ports) {
+    for (const { socket } of guestPorts(lab.topology)) {
       await rejects(Deno.lstat(socket), Deno.errors.NotFound);
     }
   });

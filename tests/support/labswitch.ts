@@ -213,7 +213,7 @@ export class Labswitch implements AsyncDisposable {
   /** Waits until somebody listens on every socket; for when its output is not to be had. */
   async awaitSockets(): Promise<void> {
     // The last port listens last.
-    const { socket } = this.topology.ports.findLast(({ role }) => role === "server")!;
+    const { socket } = guestPorts(this.topology).findLast(({ role }) => role === "server")!;
     await eventually(`a socket at ${socket}`, () => {
       try {
         connectUnix(socket).close();

@@ -35,6 +35,8 @@ export interface TestLabOptions {
   readonly more?: { readonly ports?: readonly string[]; readonly bridges?: string };
   /** Queue pairs of each. */
   readonly queues?: number;
+  /** Host ports: for each name the rest of its keys, as in `address: 10.0.0.1/24`. */
+  readonly hosts?: Readonly<Record<string, string>>;
   /** The value of `threads:`; one Worker that sleeps at once unless told otherwise. */
   readonly threads?: string;
   /** Virtio features that the back-ends do not offer; none unless given. */
@@ -55,14 +57,19 @@ export class TestLab implements AsyncDisposable {
   readonly #switch: Switch;
 
   private constructor(folder: string, options: TestLabOptions) {
-    const { ports = ["a", "b", "c"], queues = 1, threads = "{ poll: event }", more } = options;
+    const { ports = ["a", "b", "c"], queues = 1, hosts = {}, more } = options;
+    const { threads = "{ poll: event }" } = options;
     this.#folder = folder;
-    const lines = ports.map((name) => {
-      return `  ${name}: { type: vhost-user, socket: ${name}.sock, queues: ${queues} }`;
-    });
-    const further = (more?.ports ?? []).map((line) => `  ${line}`);
+    const lines = [
+      ...ports.map((name) =>
+        `${name}: { type: vhost-user, socket: ${name}.sock, queues: ${queues} }`
+      ),
+      ...Object.entries(hosts).map(([name, keys]) => `${name}: { type: host, ${keys} }`),
+      ...more?.ports ?? [],
+    ];
     const text = [
-      ...["version: 1", `bridges: ${more?.bridges ?? "{}"}`, "ports:", ...lines, ...further],
+      ...["version: 1", `bridges: ${more?.bridges ?? "{}"}`, "ports:"],
+      ...lines.map((line) => `  ${line}`),
       `threads: ${threads}`,
     ].join("\n");
     const events = {

@@ -11,7 +11,7 @@ const CI = new URL("../../.ci/run", import.meta.url);
 
 Deno.test("README has topologies that are good", () => {
   const files = readmeBlocks("yaml");
-  strictEqual(files.length, 3);
+  strictEqual(files.length, 4);
   for (const text of files) ok(parseTopology(text, "lab.yaml").ports.length > 0);
 });
 
@@ -25,6 +25,13 @@ Deno.test("README shows the defaults of the topology file", () => {
   deepStrictEqual(ports[0], least.ports[0]);
   deepStrictEqual(bridges[0], least.bridges[0]);
   deepStrictEqual(threads, least.threads);
+});
+
+Deno.test("README shows the defaults of a host port", () => {
+  const [, , hosts] = readmeBlocks("yaml");
+  const gw = parseTopology(hosts!, "lab.yaml").ports[1];
+  const least = parseTopology(hosts!.replace(/^ +lease:.*\n/m, ""), "lab.yaml").ports[1];
+  deepStrictEqual(gw, least);
 });
 
 Deno.test("README names tasks that exist", () => {

@@ -46,7 +46,7 @@ export interface GuestOptions {
   readonly isInteractive?: boolean;
   /** The port that it is connected to. */
   readonly port: VhostUserConfig;
-  /** Its address with the length of the prefix, like `10.0.0.1/24`. */
+  /** Its address with the length of the prefix, like `10.0.0.1/24`; `dhcp`: a server gives it one. */
   readonly address: string;
   /** Further properties of its network device, like `mrg_rxbuf=off`. */
   readonly device?: string;
@@ -76,7 +76,7 @@ export interface GuestOutput {
 
 /** A running guest. Disposing ends it. */
 export class Guest implements AsyncDisposable {
-  /** Its address without the prefix. */
+  /** Its address without the prefix; `dhcp` when a server gives it one, see {@linkcode lease}. */
   readonly ip: string;
   /** Its IPv6 address, made of the last number of the other one. */
   readonly ip6: string;
@@ -176,6 +176,16 @@ export class Guest implements AsyncDisposable {
   async ping(ip: string, count: number): Promise<number> {
     const { text } = await this.run(`ping -c ${count} -i 0.1 -W 2 ${ip}`);
     return Number(/(\d+) packets received/.exec(text)?.[1] ?? 0);
+  }
+
+  /**
+   * What a DHCP server told it.
+   *
+   * @returns Words like `ip=10.0.0.100`, `mask=24` and `lease=3600`, by what is before the `=`.
+   */
+  async lease(): Promise<Readonly<Record<string, string>>> {
+    const words = (await this.must("cat /tmp/lease")).split(/\s+/);
+    return Object.fromEntries(words.map((word) => word.split("=")));
   }
 
   /** Frames that its network device has received since it was set up. */

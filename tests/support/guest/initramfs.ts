@@ -61,6 +61,7 @@ export async function buildGuestSystem(): Promise<GuestSystem> {
   const order = `${MODULES.map(baseName).join("\n")}\n`;
   const files: ArchiveFile[] = [
     { path: "init", data: await Deno.readFile(new URL("init.sh", import.meta.url)) },
+    { path: "dhcp", data: await Deno.readFile(new URL("dhcp.sh", import.meta.url)) },
     { path: "bin/busybox", data: await Deno.readFile(BUSYBOX) },
     // Some programs look up whom they run as.
     { path: "etc/passwd", data: new TextEncoder().encode("root:x:0:0::/:/bin/sh\n") },

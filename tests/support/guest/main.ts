@@ -14,7 +14,7 @@ const program = new Command("guest")
   .description("Boot a small Linux guest on a port of a running switch; poweroff -f ends it.")
   .argument("<port>", "name of a port in the topology")
   .requiredOption("-f, --file <topology>", "YAML file")
-  .requiredOption("-a, --address <address>", "the guest's address, like 10.0.0.1/24")
+  .requiredOption("-a, --address <address>", "the guest's address, like 10.0.0.1/24, or dhcp")
   .action(async (name: string, { file, address }: { file: string; address: string }) => {
     const missing = missingForGuests();
     if (missing !== undefined) return program.error(`${missing} is not installed`);

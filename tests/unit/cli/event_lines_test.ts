@@ -70,6 +70,13 @@ Deno.test("eventLine tells every other event", () => {
     { kind: "ring-fault", port, index: 1, text: "a descriptor chain has a loop" },
     { kind: "exhausted", port, reason: "Cannot accept: EMFILE (too many open files)" },
     { kind: "stale-socket", port, path: "/run/lab/vm1.sock" },
+    {
+      kind: "leased",
+      port,
+      mac: Uint8Array.of(82, 84, 0, 0, 0, 1),
+      ip: Uint8Array.of(10, 0, 1, 100),
+    },
+    { kind: "exhausted-range", port },
   ];
   deepStrictEqual(events.map(eventLine), [
     "vm1  down  the guest stopped its queues",
@@ -78,6 +85,8 @@ Deno.test("eventLine tells every other event", () => {
     "it works again after the guest's driver restarts",
     "vm1  no room  a front-end waits: Cannot accept: EMFILE (too many open files)",
     "vm1  replaced a stale socket  /run/lab/vm1.sock",
+    "vm1  leased 10.0.1.100  to 52:54:00:00:00:01",
+    "vm1  no address left  a guest got none: widen range:, or shorten lease:",
   ]);
 });
 
@@ -92,6 +101,14 @@ Deno.test("workerLine says that the ports go on and that it is to be reported", 
   strictEqual(
     workerLine({ kind: "worker-replaced", worker: 1, reason: "memory access out of bounds" }),
     "worker 1  replaced  memory access out of bounds; its ports go on. " +
+      "This is a fault of labswitch: please report it",
+  );
+});
+
+Deno.test("workerLine says that hosts go on without their leases and that it is to be reported", () => {
+  strictEqual(
+    workerLine({ kind: "hosts-replaced", reason: "it broke" }),
+    "hosts  replaced  it broke; they go on without their leases. " +
       "This is a fault of labswitch: please report it",
   );
 });

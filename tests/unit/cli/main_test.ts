@@ -153,6 +153,16 @@ Deno.test("main qemu-args prints what a client port with an unusual path needs",
   match(out, /queues=2\n.*mac=52:54:00:00:00:02,mq=on,vectors=6\n$/);
 });
 
+Deno.test("main qemu-args says that no guest can be connected to a host port", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.write("lab.yaml", `${PORTS}  gw: { type: host, address: 10.0.0.1/24 }\n`);
+  deepStrictEqual(await labswitch("qemu-args", "gw", "-f", path), {
+    code: 2,
+    out: "",
+    err: 'error: port "gw" is of type host: no guest can be connected to it\n',
+  });
+});
+
 Deno.test("main qemu-args suggests the port that was meant, or lists the ports", async () => {
   using folder = new TemporaryFolder();
   const path = folder.write("lab.yaml", PORTS);

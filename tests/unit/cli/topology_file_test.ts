@@ -1,4 +1,5 @@
 import { ok, strictEqual } from "node:assert/strict";
+import { guestPorts } from "../../../config/topology.ts";
 import { readTopology } from "../../../src/cli/topology_file.ts";
 import { MemoryIo, TemporaryFolder } from "./memory_io.ts";
 
@@ -9,7 +10,7 @@ Deno.test("readTopology returns the topology and writes nothing", async () => {
   const io = new MemoryIo();
   const topology = await readTopology(folder.write("lab.yaml", GOOD), io);
   ok(typeof topology === "object");
-  strictEqual(topology.ports[0]?.socket, `${folder.path}/vm1.sock`);
+  strictEqual(guestPorts(topology)[0]?.socket, `${folder.path}/vm1.sock`);
   strictEqual(io.stdout + io.stderr, "");
 });
 

@@ -89,7 +89,7 @@ Deno.test("parseTopology names a lab after its file unless it has a name", () =>
 
 Deno.test("parseTopology resolves sockets from the folder of the file", () => {
   const socket = (path: string, fileName: string) =>
-    parseTopology(withPort("queues: 1").replace("a.sock", path), fileName).ports[0]!.socket;
+    guestPorts(parseTopology(withPort("queues: 1").replace("a.sock", path), fileName))[0]!.socket;
   strictEqual(socket("a.sock", "/labs/lab.yaml"), "/labs/a.sock");
   strictEqual(socket("../run/a.sock", "/labs/lab.yaml"), "/run/a.sock");
   strictEqual(socket("/run/a.sock", "/labs/lab.yaml"), "/run/a.sock");

@@ -5,6 +5,7 @@
  */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { parseTopology } from "../../../config/load.ts";
+import { guestPorts } from "../../../config/topology.ts";
 import { marks, mistake, mistakes, SMALLEST, withPort } from "./mistakes.ts";
 
 Deno.test("parseTopology reads YAML 1.2: no, yes, on and off are text", () => {
@@ -14,9 +15,10 @@ bridges: { on: }
 ports:
   yes: { type: vhost-user, socket: off, bridge: on }
 `;
-  const { name, ports } = parseTopology(text, "/lab.yaml");
-  strictEqual(name, "no");
-  deepStrictEqual([ports[0]?.name, ports[0]?.socket, ports[0]?.bridge], ["yes", "/off", "on"]);
+  const topology = parseTopology(text, "/lab.yaml");
+  strictEqual(topology.name, "no");
+  const [port] = guestPorts(topology);
+  deepStrictEqual([port?.name, port?.socket, port?.bridge], ["yes", "/off", "on"]);
 });
 
 Deno.test("parseTopology reads anchors and aliases", () => {
