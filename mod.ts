@@ -128,6 +128,7 @@ export {
   guestPorts,
   type HostConfig,
   type InterfaceAddress,
+  type PatchConfig,
   type PortConfig,
   type Role,
   type SocketConfig,

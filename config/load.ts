@@ -32,6 +32,7 @@ import {
   type TopologyFile,
   topologyFile,
 } from "./schema.ts";
+import { patchContradictions } from "./patch_rules.ts";
 import { suggest } from "./suggest.ts";
 import type { BridgeConfig, PortConfig, ThreadsConfig, Topology } from "./topology.ts";
 import { parseSeconds } from "./units.ts";
@@ -214,11 +215,12 @@ class Source {
     const sockets = new Map<string, [name: string, port: SocketEntry][]>();
     const macs = new Map<string, string>();
     const bridges = [...new Set([DEFAULT_BRIDGE, ...Object.keys(file.bridges)])];
-    for (const { path, reason, fix } of hostContradictions(file.ports)) {
+    const together = [...hostContradictions(file.ports), ...patchContradictions(file.ports)];
+    for (const { path, reason, fix } of together) {
       found.push(this.value(path, reason, fix));
     }
     for (const [name, port] of Object.entries(file.ports)) {
-      if (port.type !== "host") {
+      if (port.type !== "host" && port.type !== "patch") {
         const at = ["ports", name, "socket"];
         const socket = resolveSocket(port.socket, fileName);
         const bytes = new TextEncoder().encode(socket).length;
@@ -390,6 +392,7 @@ function resolveTopology(file: TopologyFile, fileName: string, machine: Machine)
       const addresses = hostAddresses(port);
       return { name, type, bridge, mac: macs[i]!, ...addresses, dhcp: hostDhcp(port) };
     }
+    if (port.type === "patch") return { name, ...port };
     const { role, queues, bridge } = port;
     const common = { name, role, socket: resolveSocket(port.socket, fileName), queues, bridge };
     return port.type === "vhost-user"

@@ -170,14 +170,24 @@ const hostPort = z.strictObject({
     "A host in labswitch itself: it answers ARP, neighbour discovery and ping, and DHCP.",
 });
 
+const patchPort = z.strictObject({
+  type: z.literal("patch").meta({ description: "One end of a cable between two bridges." }),
+  peer: name.meta({
+    description: "The patch port at the other end, whose peer is this one.",
+    examples: ["patch2"],
+  }),
+  bridge: portBridge,
+}).meta({ id: "patch", description: "One end of a cable between two bridges of this file." });
+
 /** The kinds of ports, by their `type`. */
 export const PORT_KINDS = {
   "vhost-user": vhostUserPort,
   "vhost-user-frontend": frontendPort,
   host: hostPort,
+  patch: patchPort,
 } as const;
 
-const port = z.discriminatedUnion("type", [vhostUserPort, frontendPort, hostPort]);
+const port = z.discriminatedUnion("type", [vhostUserPort, frontendPort, hostPort, patchPort]);
 
 const bridge = z.strictObject({
   "ageing-time": duration.default(DEFAULT_AGEING).meta({

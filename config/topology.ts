@@ -74,8 +74,16 @@ export interface HostConfig extends CommonConfig {
   readonly dhcp: DhcpConfig | null;
 }
 
+/** One end of a cable between two bridges. */
+export interface PatchConfig extends CommonConfig {
+  /** Its kind. */
+  readonly type: "patch";
+  /** The name of the port at the other end. */
+  readonly peer: string;
+}
+
 /** A port. */
-export type PortConfig = VhostUserConfig | FrontendConfig | HostConfig;
+export type PortConfig = VhostUserConfig | FrontendConfig | HostConfig | PatchConfig;
 
 /** A bridge. */
 export interface BridgeConfig {

@@ -131,7 +131,7 @@ async function play(
 
 function hostTable(topology: Topology): string {
   const rows = topology.ports.map((port, i) => {
-    const where = port.type === "host" ? "in the switch" : port.socket;
+    const where = "socket" in port ? port.socket : "in the switch";
     return [port.name, ADDRESSES[i]!, "mac" in port ? port.mac : "", where];
   });
   return `${columns([["HOST", "ADDRESS", "MAC", "SOCKET"], ...rows]).join("\n")}\n`;

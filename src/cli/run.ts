@@ -84,7 +84,7 @@ function portLines(io: LiveIo): (event: PortEvent) => void {
 function screen(topology: Topology): string {
   const { workers, poll, pin } = topology.threads;
   const rows = topology.ports.map(portRow);
-  const hasHosts = topology.ports.some(({ type }) => type === "host");
+  const hasOthers = topology.ports.some(({ type }) => type === "host" || type === "patch");
   return [
     `${versionText()} · ${workers} poll Worker${workers === 1 ? "" : "s"}, ${poll}` +
     `${pin.length === 0 ? "" : `, on processor ${pin.join(", ")}`} · ` +
@@ -96,7 +96,7 @@ function screen(topology: Topology): string {
       "ROLE",
       "QUEUES",
       "BRIDGE",
-      hasHosts ? "SOCKET OR ADDRESS" : "SOCKET",
+      hasOthers ? "LEADS TO" : "SOCKET",
     ], ...rows]),
     "",
     "Ctrl-C to stop",
@@ -106,6 +106,7 @@ function screen(topology: Topology): string {
 
 function portRow(port: PortConfig): string[] {
   const { name, type, bridge } = port;
+  if (port.type === "patch") return [name, type, "-", "1", bridge, port.peer];
   if (port.type !== "host") return [name, type, port.role, `${port.queues}`, bridge, port.socket];
   const { ipv4, ipv6, dhcp } = port;
   const addresses = [ipv4, ipv6].flatMap((own) => own === null ? [] : [formatInterface(own)]);

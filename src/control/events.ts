@@ -65,9 +65,9 @@ export type WorkerEvent =
   | { readonly kind: "hosts-replaced"; readonly reason: string };
 
 /**
- * Whether an event of a port is news when the port's front-end is a host of this process, which comes
- * with the switch and leaves with it.
+ * Whether an event of a port is news when what it leads to is in this process, comes with the switch
+ * and leaves with it.
  */
-export function isHostNews({ kind }: PortEvent): boolean {
+export function isInnerNews({ kind }: PortEvent): boolean {
   return kind !== "connected" && kind !== "up" && kind !== "down";
 }

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { PortConfig, Topology } from "../../config/topology.ts";
+import type { PatchConfig, PortConfig, Topology } from "../../config/topology.ts";
 import { loadDataplane } from "../dataplane/dataplane.ts";
 import { State } from "../dataplane/state.ts";
 import {
@@ -25,10 +25,11 @@ import {
   PairEndpoint,
   ServerEndpoint,
 } from "./endpoint.ts";
-import { isHostNews, type PortEvent, type WorkerEvent } from "./events.ts";
+import { isInnerNews, type PortEvent, type WorkerEvent } from "./events.ts";
 import { HostPool } from "./host_pool.ts";
 import { backendOffer } from "./offer.ts";
 import { FrontendPort } from "./frontend_port.ts";
+import { PatchCable } from "./patch_cable.ts";
 import { Port } from "./port.ts";
 import { PortMemory } from "./port_memory.ts";
 import { Reactor } from "./reactor.ts";
@@ -71,6 +72,8 @@ export class Switch {
   readonly #hosts: HostPool;
   readonly #members: BridgeMembers;
   readonly #ports: SwitchPort[] = [];
+  /** Cables by the names of the ports that are plugged in. */
+  readonly #cables = new Map<string, PatchCable>();
   readonly #started = performance.now();
   #clock: ReturnType<typeof setInterval> | null = null;
 
@@ -192,13 +195,26 @@ export class Switch {
       members: this.#members,
       reactor: this.#reactor,
       onEvent: (event: PortEvent) => {
-        if (config.type !== "host" || isHostNews(event)) this.#events.onPortEvent(event);
+        const isInner = config.type === "host" || config.type === "patch";
+        if (!isInner || isInnerNews(event)) this.#events.onPortEvent(event);
       },
     };
     const queuePairs = queuesOf(config);
-    return config.type === "vhost-user-frontend"
+    return this.#isFrontend(config, number)
       ? new FrontendPort({ ...parts, queuePairs })
       : new Port({ ...parts, offer: this.#offer(queuePairs), announcer });
+  }
+
+  // Of a patch cable the second end is the front-end's.
+  #isFrontend(config: PortConfig, number: number): boolean {
+    if (config.type !== "patch") return config.type === "vhost-user-frontend";
+    return this.#topology.ports.findIndex(({ name }) => name === config.peer) < number;
+  }
+
+  #cableOf({ name, peer }: PatchConfig): PatchCable {
+    const cable = this.#cables.get(peer) ?? new PatchCable();
+    this.#cables.set(name, cable);
+    return cable;
   }
 
   #makeEndpoint(config: PortConfig, events: EndpointEvents): Endpoint {
@@ -207,6 +223,7 @@ export class Switch {
       this.#hosts.add(config, endpoint);
       return endpoint;
     }
+    if (config.type === "patch") return this.#cableOf(config).plug(events);
     const { role, socket } = config;
     return role === "server"
       ? new ServerEndpoint(socket, this.#reactor, events)
@@ -231,9 +248,9 @@ export class Switch {
   }
 }
 
-// A host has one queue pair, as its thread is one.
+// A host has one queue pair, as its thread is one, and so has a patch cable.
 function queuesOf(config: PortConfig): number {
-  return config.type === "host" ? 1 : config.queues;
+  return "queues" in config ? config.queues : 1;
 }
 
 // Half full when it holds what was asked for, so that a set seldom overflows.
