@@ -1,0 +1,298 @@
+/**
+ * The probe's network driver: attaches with one queue pair, sends frames, and checks whatever the
+ * back-end writes into its memory.
+ *
+ * @module
+ */
+import {
+  hasFeature,
+  headerLength,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_NET_F_MRG_RXBUF,
+} from "../virtio/features.ts";
+import { ETHERNET } from "../ethernet/frame.ts";
+import { VIRTIO_NET_HDR } from "../virtio/layouts.ts";
+import {
+  Request,
+  VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  VHOST_USER_PROTOCOL_F_REPLY_ACK,
+} from "../vhost_user/numbers.ts";
+import { type Shape, slotAt, writeFrame } from "./frames.ts";
+import { BUFFER_BYTES, GUEST_ADDRESS, ProbeMemory, ringState, TABLES_AT } from "./memory.ts";
+import { ProbeRing, QUEUE_SIZE } from "./ring.ts";
+import type { Session, Wish } from "./session.ts";
+import { Deviation, HungUp } from "./verdict.ts";
+import { comesTrue, pause, QUIET_MS } from "./waiting.ts";
+
+/** Number of the receive ring. */
+export const RECEIVE = 0;
+/** Number of the transmit ring. */
+export const TRANSMIT = 1;
+/** Buffers to receive into; those behind them are for sending, one for each entry of the ring. */
+const RECEIVE_BUFFERS = QUEUE_SIZE / 2;
+/** Bytes of an indirect table with room for two descriptors. */
+const TABLE_BYTES = 32;
+
+/** How a driver attaches. */
+export interface DriverWish extends Wish {
+  /** Whether both regions of memory are handed over; only the first unless told otherwise. */
+  readonly hasBothRegions?: boolean;
+  /** Called with rings that the back-end does not know yet. */
+  readonly beforeStart?: (driver: Driver) => void;
+}
+
+/** How frames are sent. */
+export interface SendOptions {
+  /** How each lies in memory; "plain" unless told otherwise. */
+  readonly shape?: Shape;
+  /** Whether each chain is one descriptor that points to a table. */
+  readonly isIndirect?: boolean;
+  /** When the back-end is kicked: always unless told otherwise. */
+  readonly kick?: "always" | "if wanted" | "never";
+}
+
+/** An attached driver. */
+export class Driver implements AsyncDisposable {
+  /** Its conversation. */
+  readonly session: Session;
+  /** Its memory. */
+  readonly memory: ProbeMemory;
+  /** Its receive and its transmit ring. */
+  readonly rings: readonly [ProbeRing, ProbeRing];
+  readonly #stack: DisposableStack;
+  readonly #headerBytes: number;
+  readonly #isLegacy: boolean;
+  #sent = 0;
+
+  private constructor(session: Session) {
+    using stack = new DisposableStack();
+    this.session = session;
+    this.memory = stack.use(new ProbeMemory());
+    this.rings = [
+      stack.use(new ProbeRing(this.memory, RECEIVE, session.features)),
+      stack.use(new ProbeRing(this.memory, TRANSMIT, session.features)),
+    ];
+    this.#headerBytes = headerLength(session.features);
+    this.#isLegacy = !hasFeature(session.features, VIRTIO_F_VERSION_1);
+    for (let slot = 0; slot < RECEIVE_BUFFERS; slot++) this.#post(slot);
+    this.rings[RECEIVE].queue.publish();
+    this.transmit.queue.disableCalls();
+    this.rings[RECEIVE].queue.disableCalls();
+    this.#stack = stack.move();
+  }
+
+  /**
+   * Negotiates, hands memory and rings over, and enables them.
+   *
+   * @param session A fresh conversation; stays the caller's, who hangs up.
+   * @param wish What to negotiate.
+   * @throws {NotOffered} When a feature is not offered.
+   * @throws {Deviation | NoAnswer | ProtocolError} When the back-end does not play along.
+   */
+  static async attach(session: Session, wish: DriverWish): Promise<Driver> {
+    await session.negotiate(wish);
+    const driver = new Driver(session);
+    try {
+      wish.beforeStart?.(driver);
+      await driver.#start(wish.hasBothRegions ? 2 : 1);
+      return driver;
+    } catch (error) {
+      await driver[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** The transmit ring. */
+  get transmit(): ProbeRing {
+    return this.rings[TRANSMIT];
+  }
+
+  /** Whether its rings are packed. */
+  get isPacked(): boolean {
+    return hasFeature(this.session.features, VIRTIO_F_RING_PACKED);
+  }
+
+  /** Frames sent so far. */
+  get sent(): number {
+    return this.#sent;
+  }
+
+  /** Makes frames available, at most as many as the ring has room for, and kicks. */
+  send(count: number, options: SendOptions = {}): void {
+    for (let i = 0; i < count; i++) this.#add(options);
+    const { queue, kick } = this.transmit;
+    const isWanted = queue.publish();
+    if (options.kick === "never" || (options.kick === "if wanted" && !isWanted)) return;
+    kick.signal();
+  }
+
+  /**
+   * Waits until the back-end has given every frame back.
+   *
+   * @throws {Deviation} When it does not, or gives back something that it did not get.
+   */
+  async transmitted(): Promise<void> {
+    const { queue } = this.transmit;
+    const { timeoutMs } = this.session;
+    const isDone = await comesTrue(() => {
+      this.#reap();
+      if (queue.outstanding > 0 && this.session.isBroken) throw new HungUp("frames");
+      return queue.outstanding === 0;
+    }, timeoutMs);
+    if (isDone) return;
+    throw new Deviation(
+      `${queue.outstanding} of ${this.#sent} frames not taken in ${timeoutMs} ms`,
+    );
+  }
+
+  /** Sends frames and waits until they were given back. */
+  async exchange(count: number, options: SendOptions = {}): Promise<void> {
+    this.send(count, options);
+    await this.transmitted();
+  }
+
+  /**
+   * Waits whether the back-end leaves the transmit ring alone.
+   *
+   * @throws {Deviation} When it does not.
+   */
+  async staysUntouched(): Promise<void> {
+    await pause(QUIET_MS);
+    if (this.transmit.queue.hasUsed) throw new Deviation("it takes frames from a stopped ring");
+  }
+
+  /**
+   * Takes what was received.
+   *
+   * @returns How many frames.
+   * @throws {Deviation} When a buffer comes back with something else than a frame.
+   */
+  received(): number {
+    const { queue } = this.rings[RECEIVE];
+    let frames = 0;
+    let more = 0;
+    for (let used = queue.take(); used !== null; used = queue.take()) {
+      if (used.length > BUFFER_BYTES) {
+        throw new Deviation(`${used.length} bytes written into a buffer of ${BUFFER_BYTES}`);
+      }
+      if (more > 0) more--;
+      else {
+        more = this.#buffersOf(used.token, used.length) - 1;
+        frames++;
+      }
+    }
+    return frames;
+  }
+
+  /** Enables or disables the transmit ring. */
+  async enable(isEnabled: boolean): Promise<void> {
+    await this.session.tell(Request.SET_VRING_ENABLE, ringState(TRANSMIT, Number(isEnabled)));
+    if (!this.session.speaks(VHOST_USER_PROTOCOL_F_REPLY_ACK)) await this.session.settle();
+  }
+
+  /** Stops the transmit ring; returns where it stands. */
+  async stop(): Promise<number> {
+    this.transmit.isStarted = false;
+    return await this.session.stopRing(TRANSMIT);
+  }
+
+  /** Starts the transmit ring again. */
+  async restart(base: number): Promise<void> {
+    await this.transmit.start(this.session, base);
+    await this.session.settle();
+  }
+
+  /** Stops both rings, resets the device and closes all but the connection. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.#leave();
+    } catch {
+      // The back-end has stopped talking, which the check has seen or will not care about.
+    } finally {
+      this.#stack.dispose();
+    }
+  }
+
+  async #leave(): Promise<void> {
+    for (const [index, ring] of this.rings.entries()) {
+      if (ring.isStarted && !this.session.isBroken) await this.session.stopRing(index);
+    }
+    if (!this.session.isBroken) await this.session.reset();
+  }
+
+  async #start(regions: 1 | 2): Promise<void> {
+    const { session, memory } = this;
+    if (session.speaks(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)) await this.#addRegions(regions);
+    else {
+      const files = memory.files.slice(0, regions);
+      await session.tell(Request.SET_MEM_TABLE, memory.table(regions), files);
+    }
+    for (const ring of this.rings) await ring.start(session);
+    // Without bit 30 every ring is enabled ("Ring states").
+    if (hasFeature(session.features, VHOST_USER_F_PROTOCOL_FEATURES)) {
+      for (const index of this.rings.keys()) {
+        await session.tell(Request.SET_VRING_ENABLE, ringState(index, 1));
+      }
+    }
+    await session.driverOk();
+    await session.settle();
+  }
+
+  async #addRegions(regions: 1 | 2): Promise<void> {
+    for (const index of ([0, 1] as const).slice(0, regions)) {
+      await this.session.tell(Request.ADD_MEM_REG, this.memory.single(index), [
+        this.memory.files[index],
+      ]);
+    }
+  }
+
+  #add({ shape = this.#isLegacy ? "chain" : "plain", isIndirect }: SendOptions): void {
+    const token = this.#sent % QUEUE_SIZE;
+    const buffers = writeFrame(this.memory, RECEIVE_BUFFERS + token, this.#headerBytes, shape);
+    const { queue } = this.transmit;
+    const table = TABLES_AT + token * TABLE_BYTES;
+    const hasRoom = isIndirect
+      ? queue.addIndirect(buffers, token, table)
+      : queue.add(buffers, token);
+    if (!hasRoom) throw new Error("Cannot send: the ring is full");
+    this.#sent++;
+  }
+
+  // VIRTIO 1.2, 2.7.8.2: the length counts bytes written, and nothing in these chains can be written.
+  #reap(): void {
+    const { queue } = this.transmit;
+    for (let used = queue.take(); used !== null; used = queue.take()) {
+      if (used.length !== 0) {
+        throw new Deviation(`a sent frame came back with ${used.length} bytes written, not 0`);
+      }
+    }
+  }
+
+  // VIRTIO 1.2, 5.1.6.4: what a frame received into this buffer takes, or what is wrong with it.
+  #buffersOf(slot: number, length: number): number {
+    if (length < this.#headerBytes + ETHERNET.size) {
+      throw new Deviation(`${length} bytes received are no frame`);
+    }
+    if (this.#headerBytes < VIRTIO_NET_HDR.size) return 1;
+    const { num_buffers } = VIRTIO_NET_HDR.read(
+      new DataView(this.memory.bytes.buffer),
+      slotAt(slot),
+    );
+    const most = hasFeature(this.session.features, VIRTIO_NET_F_MRG_RXBUF) ? RECEIVE_BUFFERS : 1;
+    if (num_buffers >= 1 && num_buffers <= most) return num_buffers;
+    throw new Deviation(`a received frame claims ${num_buffers} buffers`);
+  }
+
+  // A legacy driver gives the header a descriptor of its own (VIRTIO 1.2, 5.1.6.6.1).
+  #post(slot: number): void {
+    const address = GUEST_ADDRESS + slotAt(slot);
+    const head = this.#isLegacy ? this.#headerBytes : 0;
+    const buffers = [
+      ...head === 0 ? [] : [{ address, length: head, isWritable: true }],
+      { address: address + head, length: BUFFER_BYTES - head, isWritable: true },
+    ];
+    this.rings[RECEIVE].queue.add(buffers, slot);
+  }
+}
