@@ -10,9 +10,7 @@ import {
   VHOST_USER_F_PROTOCOL_FEATURES,
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_VERSION_1,
-  VIRTIO_NET_F_MRG_RXBUF,
 } from "../virtio/features.ts";
-import { ETHERNET } from "../ethernet/frame.ts";
 import { VIRTIO_NET_HDR } from "../virtio/layouts.ts";
 import {
   Request,
@@ -51,6 +49,14 @@ export interface SendOptions {
   readonly isIndirect?: boolean;
   /** When the back-end is kicked: always unless told otherwise. */
   readonly kick?: "always" | "if wanted" | "never";
+}
+
+/** A buffer of the receive ring that the back-end has filled. */
+export interface Received {
+  /** Bytes, header included. */
+  readonly length: number;
+  /** What stands where a header stands in the first buffer of a frame. */
+  readonly header: ReturnType<typeof VIRTIO_NET_HDR.read>;
 }
 
 /** An attached driver. */
@@ -166,24 +172,20 @@ export class Driver implements AsyncDisposable {
   /**
    * Takes what was received.
    *
-   * @returns How many frames.
-   * @throws {Deviation} When a buffer comes back with something else than a frame.
+   * @returns What stands in each buffer; the first byte of a frame comes with its header.
+   * @throws {Deviation} When more was written into a buffer than it holds.
    */
-  received(): number {
+  received(): Received[] {
     const { queue } = this.rings[RECEIVE];
-    let frames = 0;
-    let more = 0;
+    const found: Received[] = [];
     for (let used = queue.take(); used !== null; used = queue.take()) {
       if (used.length > BUFFER_BYTES) {
         throw new Deviation(`${used.length} bytes written into a buffer of ${BUFFER_BYTES}`);
       }
-      if (more > 0) more--;
-      else {
-        more = this.#buffersOf(used.token, used.length) - 1;
-        frames++;
-      }
+      const view = new DataView(this.memory.bytes.buffer);
+      found.push({ length: used.length, header: VIRTIO_NET_HDR.read(view, slotAt(used.token)) });
     }
-    return frames;
+    return found;
   }
 
   /** Enables or disables the transmit ring. */
@@ -268,21 +270,6 @@ export class Driver implements AsyncDisposable {
         throw new Deviation(`a sent frame came back with ${used.length} bytes written, not 0`);
       }
     }
-  }
-
-  // VIRTIO 1.2, 5.1.6.4: what a frame received into this buffer takes, or what is wrong with it.
-  #buffersOf(slot: number, length: number): number {
-    if (length < this.#headerBytes + ETHERNET.size) {
-      throw new Deviation(`${length} bytes received are no frame`);
-    }
-    if (this.#headerBytes < VIRTIO_NET_HDR.size) return 1;
-    const { num_buffers } = VIRTIO_NET_HDR.read(
-      new DataView(this.memory.bytes.buffer),
-      slotAt(slot),
-    );
-    const most = hasFeature(this.session.features, VIRTIO_NET_F_MRG_RXBUF) ? RECEIVE_BUFFERS : 1;
-    if (num_buffers >= 1 && num_buffers <= most) return num_buffers;
-    throw new Deviation(`a received frame claims ${num_buffers} buffers`);
   }
 
   // A legacy driver gives the header a descriptor of its own (VIRTIO 1.2, 5.1.6.6.1).

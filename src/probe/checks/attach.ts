@@ -92,7 +92,7 @@ async function carries(
 
 async function carry(driver: Driver, options: SendOptions): Promise<string> {
   for (let i = 0; i < BURSTS; i++) await driver.exchange(BURST, options);
-  return `${driver.sent} sent, ${driver.received()} received`;
+  return `${driver.sent} sent, ${driver.received().length} received`;
 }
 
 // VIRTIO 1.2, 6.2: a device may refuse a driver without VERSION_1.

@@ -1,0 +1,77 @@
+/**
+ * Checks of frames that the back-end sends. It cannot be made to: they say nothing where no frame comes.
+ *
+ * @module
+ */
+import { ETHERNET } from "../../ethernet/frame.ts";
+import {
+  featureSet,
+  hasFeature,
+  HEADER_BYTES,
+  VIRTIO_NET_F_MRG_RXBUF,
+} from "../../virtio/features.ts";
+import type { Check } from "../check.ts";
+import type { Driver, Received } from "../driver.ts";
+import { Deviation, NotOffered } from "../verdict.ts";
+import { comesTrue } from "../waiting.ts";
+import { type Format, PLAIN_PACKED, PLAIN_SPLIT, withDriver } from "./formats.ts";
+
+/** How long a frame is waited for. */
+const RECEIVE_MS = 500;
+const BURST = 8;
+const MERGEABLE: Format = {
+  ...PLAIN_SPLIT,
+  id: "mrg-rxbuf",
+  name: "mrg_rxbuf",
+  features: PLAIN_SPLIT.features | featureSet(VIRTIO_NET_F_MRG_RXBUF),
+};
+
+/** The checks. */
+export const RECEIVE_CHECKS: readonly Check[] = [
+  ...[PLAIN_SPLIT, PLAIN_PACKED, MERGEABLE].map(buffers),
+  {
+    id: "receive-offloads",
+    title: "a received frame needs nothing that was not negotiated",
+    clause: "VIRTIO 1.2, 5.1.6.4.1",
+    run: (target) =>
+      withDriver(target, {}, async (driver) => {
+        const found = await someFrames(driver);
+        const wrong = found.find(({ header }) => header.flags !== 0 || header.gso_type !== 0);
+        if (wrong === undefined) return `${found.length} received`;
+        const { flags, gso_type } = wrong.header;
+        throw new Deviation(`flags ${flags} and gso_type ${gso_type}, not 0`);
+      }),
+  },
+];
+
+function buffers({ id, name, features }: Format): Check {
+  const isMergeable = hasFeature(features, VIRTIO_NET_F_MRG_RXBUF);
+  return {
+    id: `receive-${id}`,
+    title: `a received frame tells its buffers: ${name}`,
+    clause: "VIRTIO 1.2, 5.1.6.4.1",
+    run: (target) =>
+      withDriver(target, { features }, async (driver) => {
+        const found = await someFrames(driver);
+        const { length, header } = found[0]!;
+        if (length < HEADER_BYTES + ETHERNET.size) {
+          throw new Deviation(`${length} bytes received are no frame`);
+        }
+        const most = isMergeable ? found.length : 1;
+        if (header.num_buffers >= 1 && header.num_buffers <= most) {
+          return `${found.length} received`;
+        }
+        throw new Deviation(
+          `num_buffers ${header.num_buffers}, not 1${isMergeable ? " or more" : ""}`,
+        );
+      }),
+  };
+}
+
+async function someFrames(driver: Driver): Promise<Received[]> {
+  await driver.exchange(BURST);
+  const found: Received[] = [];
+  const waitMs = Math.min(RECEIVE_MS, driver.session.timeoutMs);
+  if (await comesTrue(() => found.push(...driver.received()) > 0, waitMs)) return found;
+  throw new NotOffered(`no frame came in ${waitMs} ms`);
+}
