@@ -6,6 +6,7 @@
 import { featureSet } from "../../virtio/features.ts";
 import { Request, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS } from "../../vhost_user/numbers.ts";
 import type { Check, Target } from "../check.ts";
+import type { Driver } from "../driver.ts";
 import type { Shape } from "../frames.ts";
 import { USUAL_PROTOCOL, withDriver } from "./formats.ts";
 
@@ -69,13 +70,13 @@ async function shaped(target: Target, shape: Shape): Promise<string> {
   return await withDriver(target, { hasBothRegions: true }, async (driver) => {
     await driver.exchange(BURST);
     await driver.exchange(BURST, { shape });
-    return `${driver.sent} taken`;
+    return `${driver.sent} sent, ${driver.received().length} received`;
   });
 }
 
 async function withSlots(
   target: Target,
-  change: (driver: Parameters<Parameters<typeof withDriver>[2]>[0]) => Promise<void>,
+  change: (driver: Driver) => Promise<void>,
 ): Promise<string> {
   {
     using session = await target.open();
