@@ -156,7 +156,7 @@ function commands(args: readonly string[], io: Io, done: (code: number) => void)
     .option("--json", "print JSON instead of a table")
     .option(
       "--timeout <seconds>",
-      "how long the back-end may take for each answer",
+      "how long each answer may take",
       seconds,
       DEFAULT_PROBE_TIMEOUT_SECONDS,
     )
