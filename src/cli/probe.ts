@@ -7,7 +7,7 @@ import { resolve } from "node:path";
 import { ClientConnector, type Connector, ServerConnector } from "../probe/connector.ts";
 import { probe } from "../probe/probe.ts";
 import { headingText, offerText, reportJson, resultText, totalText } from "../probe/report.ts";
-import { isClean, Unreachable } from "../probe/verdict.ts";
+import { Interrupted, isClean, Unreachable } from "../probe/verdict.ts";
 import { EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
 import type { Io } from "./io.ts";
 
@@ -37,15 +37,17 @@ export async function probeCommand(
   const isText = options.json === undefined;
   try {
     using connector = connectorTo(path, options.listen === true);
+    using interruption = new Interruption();
     const report = await probe(connector, {
       timeoutMs: options.timeout * 1000,
+      signal: interruption.signal,
       onOffer: (offer) => isText && io.out(`${offerText(offer)}\n${headingText()}`),
       onResult: (result) => isText && io.out(resultText(result)),
     });
     io.out(isText ? `\n${totalText(report.results)}` : reportJson(report));
     return isClean(report.results) ? EXIT_OK : EXIT_FAILURE;
   } catch (error) {
-    if (!(error instanceof Unreachable)) throw error;
+    if (!(error instanceof Unreachable || error instanceof Interrupted)) throw error;
     io.err(`error: ${error.message}\n`);
     return EXIT_FAILURE;
   }
@@ -53,4 +55,25 @@ export async function probeCommand(
 
 function connectorTo(path: string, isListening: boolean): Connector {
   return isListening ? new ServerConnector(resolve(path)) : new ClientConnector(path);
+}
+
+/** Ctrl-C, which leaves the back-end as a careful front-end does; a second one ends at once. */
+class Interruption implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #onSignal = () => {
+    this[Symbol.dispose]();
+    this.#controller.abort(new Interrupted("interrupted"));
+  };
+
+  constructor() {
+    Deno.addSignalListener("SIGINT", this.#onSignal);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSignalListener("SIGINT", this.#onSignal);
+  }
 }

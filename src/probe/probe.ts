@@ -37,6 +37,8 @@ export interface Offer {
 export interface ProbeOptions {
   /** How long it may take for each answer. */
   readonly timeoutMs: number;
+  /** Ends the probe after the check that runs, by throwing the signal's reason. */
+  readonly signal?: AbortSignal;
   /** Told what it offers before the checks begin. */
   readonly onOffer?: (offer: Offer) => void;
   /** Told what came of each check. */
@@ -67,6 +69,7 @@ export async function probe(connector: Connector, options: ProbeOptions): Promis
   options.onOffer?.(offer);
   const results: CheckResult[] = [];
   for (const check of CHECKS) {
+    options.signal?.throwIfAborted();
     const result = await runCheck(check, target);
     options.onResult?.(result);
     results.push(result);

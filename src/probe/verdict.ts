@@ -62,6 +62,11 @@ export class Unreachable extends Error {
   override readonly name = "Unreachable";
 }
 
+/** The user does not want to wait for the rest. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+}
+
 /** Whether no check found anything wrong: nothing deviates, and everything was answered. */
 export function isClean(results: readonly Pick<CheckResult, "verdict">[]): boolean {
   return results.every(({ verdict }) => verdict === "ok" || verdict === "not offered");

@@ -8,7 +8,7 @@
  * @module
  */
 import { Command } from "commander";
-import { isClean } from "../../src/probe/verdict.ts";
+import { Interrupted, isClean } from "../../src/probe/verdict.ts";
 import { type DpdkMemory, reserveDpdkMemory } from "../support/hugepages.ts";
 import { OVS_MEMORY_MIB } from "../support/ovs.ts";
 import { type Backend, BACKENDS, labswitch } from "./backend.ts";
@@ -34,18 +34,24 @@ if (import.meta.main) {
 }
 
 async function run({ only, json }: Options): Promise<number> {
+  const interruption = new AbortController();
+  Deno.addSignalListener("SIGINT", () => interruption.abort(new Interrupted("interrupted")));
   // One runs after the other, so there is memory for the largest.
   using memory = reserveDpdkMemory(OVS_MEMORY_MIB);
   const table: Column[] = [];
   for (const backend of BACKENDS.filter(({ name }) => only.includes(name))) {
-    table.push(await columnOf(backend, memory));
+    table.push(await columnOf(backend, memory, interruption.signal));
   }
   console.log((json ? tableJson(table) : tableText(table)).trimEnd());
   const ours = table.find(({ title }) => title === labswitch.title);
   return ours === undefined || isClean(ours.report?.results ?? [{ verdict: "no answer" }]) ? 0 : 1;
 }
 
-async function columnOf(backend: Backend, memory: DpdkMemory): Promise<Column> {
+async function columnOf(
+  backend: Backend,
+  memory: DpdkMemory,
+  signal: AbortSignal,
+): Promise<Column> {
   const { title } = backend;
   const missing = backend.missing();
   if (missing !== undefined) {
@@ -54,7 +60,7 @@ async function columnOf(backend: Backend, memory: DpdkMemory): Promise<Column> {
   }
   console.error(`Probing ${title} …`);
   try {
-    const report = await probeBackend(backend, memory, { timeoutMs: TIMEOUT_MS });
+    const report = await probeBackend(backend, memory, { timeoutMs: TIMEOUT_MS, signal });
     return { title, reason: null, report };
   } catch (error) {
     return { title, reason: (error as Error).message, report: null };

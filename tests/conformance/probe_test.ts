@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, ok, rejects, strictEqual } from "node:assert/strict";
 import { join } from "node:path";
 import { parseTopology } from "../../config/load.ts";
 import { acceptUnix, connectUnix, listenUnix, send } from "../../ffi/unix_socket.ts";
@@ -15,7 +15,7 @@ import { CHECKS } from "../../src/probe/checks/all.ts";
 import { ClientConnector, ServerConnector } from "../../src/probe/connector.ts";
 import { probe } from "../../src/probe/probe.ts";
 import { ReachedTarget } from "../../src/probe/target.ts";
-import type { CheckResult } from "../../src/probe/verdict.ts";
+import { type CheckResult, Interrupted } from "../../src/probe/verdict.ts";
 import { Request } from "../../src/vhost_user/numbers.ts";
 import { Peer } from "../backends/peer.ts";
 import { CASES, onRequest, tells } from "../support/bends.ts";
@@ -127,6 +127,20 @@ Deno.test("probe sends nothing whose feature is not offered", async () => {
       ...[SET_VRING_ADDR, SET_VRING_CALL, SET_VRING_KICK, GET_VRING_BASE],
     ]),
   );
+});
+
+Deno.test("probe ends after a check when it is interrupted, and leaves the port free", async () => {
+  await using lab = await TestLab.open({ ports: ["a"] });
+  using connector = new ClientConnector(lab.path("a"));
+  const interruption = new AbortController();
+  let seen = 0;
+  const onResult = () => {
+    if (++seen === 2) interruption.abort(new Interrupted("interrupted"));
+  };
+  const { signal } = interruption;
+  await rejects(probe(connector, { timeoutMs: PATIENT_MS, signal, onResult }), Interrupted);
+  strictEqual(seen, 2);
+  await lab.idle("a");
 });
 
 Deno.test("main probe gives up on a back-end that never answers (B02)", async () => {
