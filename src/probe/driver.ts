@@ -28,6 +28,8 @@ import { comesTrue, pause, QUIET_MS } from "./waiting.ts";
 export const RECEIVE = 0;
 /** Number of the transmit ring. */
 export const TRANSMIT = 1;
+/** Number of a ring. */
+export type RingIndex = typeof RECEIVE | typeof TRANSMIT;
 /** Buffers to receive into; those behind them are for sending, one for each entry of the ring. */
 const RECEIVE_BUFFERS = QUEUE_SIZE / 2;
 /** Bytes of an indirect table with room for two descriptors. */
@@ -188,16 +190,16 @@ export class Driver implements AsyncDisposable {
     return found;
   }
 
-  /** Enables or disables the transmit ring. */
-  async enable(isEnabled: boolean): Promise<void> {
-    await this.session.tell(Request.SET_VRING_ENABLE, ringState(TRANSMIT, Number(isEnabled)));
+  /** Enables or disables a ring, the transmit ring unless told otherwise. */
+  async enable(isEnabled: boolean, index: RingIndex = TRANSMIT): Promise<void> {
+    await this.session.tell(Request.SET_VRING_ENABLE, ringState(index, Number(isEnabled)));
     if (!this.session.speaks(VHOST_USER_PROTOCOL_F_REPLY_ACK)) await this.session.settle();
   }
 
-  /** Stops the transmit ring; returns where it stands. */
-  async stop(): Promise<number> {
-    this.transmit.isStarted = false;
-    return await this.session.stopRing(TRANSMIT);
+  /** Stops a ring, the transmit ring unless told otherwise; returns where it stands. */
+  async stop(index: RingIndex = TRANSMIT): Promise<number> {
+    this.rings[index].isStarted = false;
+    return await this.session.stopRing(index);
   }
 
   /** Starts the transmit ring again. */

@@ -35,7 +35,7 @@ export class ProbeRing implements Disposable {
   /** What the back-end is kicked with. */
   readonly kick: EventFd;
   /** What the back-end calls. */
-  readonly call: EventFd;
+  call: EventFd;
   /** Whether the back-end may work on it. */
   isStarted = false;
   readonly #index: number;
@@ -79,6 +79,14 @@ export class ProbeRing implements Disposable {
     await session.tell(Request.SET_VRING_CALL, u64(index), [this.call.fd]);
     await session.tell(Request.SET_VRING_KICK, u64(index), [this.kick.fd]);
     this.isStarted = true;
+  }
+
+  /** Gives the back-end another eventfd to call, while the ring runs. */
+  async replaceCall(session: Session): Promise<void> {
+    using _before = this.call;
+    this.call = EventFd.create();
+    await session.tell(Request.SET_VRING_CALL, u64(this.#index), [this.call.fd]);
+    await session.settle();
   }
 
   /** Closes its eventfds. */

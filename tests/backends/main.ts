@@ -40,6 +40,7 @@ async function run({ only, json }: Options): Promise<number> {
   using memory = reserveDpdkMemory(OVS_MEMORY_MIB);
   const table: Column[] = [];
   for (const backend of BACKENDS.filter(({ name }) => only.includes(name))) {
+    if (interruption.signal.aborted) break;
     table.push(await columnOf(backend, memory, interruption.signal));
   }
   console.log((json ? tableJson(table) : tableText(table)).trimEnd());

@@ -315,6 +315,12 @@ export const CASES: readonly Case[] = [
     detail: /^flags 1 and gso_type 0/,
     bend: () => scripted({ packet: packetWith({ flags: 1 }) }),
   },
+  {
+    what: "goes on to send when it is told not to",
+    checks: ["receive-disabled", "receive-stopped"],
+    detail: /^\d+ received into a (disabled|stopped) ring$/,
+    bend: () => scripted({ packet: packetWith({}) }),
+  },
   ...([["split", 2], ["split-event-idx", 1], ["packed", 2], ["packed-event-idx", 3]] as const).map(
     ([id, flags]) => ({
       what: `says about kicks what has no meaning (${id})`,
@@ -330,6 +336,12 @@ export const CASES: readonly Case[] = [
     ),
     detail: /^no call in/,
     bend: mute,
+  },
+  {
+    what: "keeps the eventfd that it got first",
+    checks: ["call-replaced"],
+    detail: /^no call in/,
+    bend: () => forgets(Request.SET_VRING_CALL, 2),
   },
   {
     what: "calls whoever does not want it",

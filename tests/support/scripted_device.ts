@@ -30,12 +30,14 @@ export interface DeviceRules {
   readonly length?: number;
   /** How far its used index is ahead of what it has done. */
   readonly ahead?: number;
-  /** A packet that it puts into each receive buffer. */
+  /** A packet that it puts into a receive buffer now and then. */
   readonly packet?: Uint8Array;
 }
 
 /** How often it looks. */
 const LOOK_MS = 1;
+/** After how many looks it has something to send. */
+const LOOKS_PER_PACKET = 10;
 const WASM_PAGE_BYTES = 65536;
 const RECEIVE = 0;
 const TRANSMIT = 1;
@@ -46,6 +48,7 @@ export class ScriptedDevice implements Disposable {
   readonly #rules: DeviceRules;
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #next = [0, 0];
+  #looks = 0;
 
   /**
    * @param file The first region of the probe's memory; stays the caller's.
@@ -68,14 +71,15 @@ export class ScriptedDevice implements Disposable {
 
   #look(): void {
     if (this.#rules.isPacked) return this.#usePacked();
-    this.#useSplit(TRANSMIT);
-    if (this.#rules.packet !== undefined) this.#useSplit(RECEIVE);
+    this.#useSplit(TRANSMIT, QUEUE_SIZE);
+    const isTime = ++this.#looks % LOOKS_PER_PACKET === 0;
+    if (this.#rules.packet !== undefined && isTime) this.#useSplit(RECEIVE, 1);
   }
 
-  #useSplit(ring: number): void {
+  #useSplit(ring: number, most: number): void {
     const { id = (head: number) => head, length = 0, ahead = 0, flags = 0, packet } = this.#rules;
     const { desc, avail, used } = placeRing(ring * RING_BYTES, QUEUE_SIZE);
-    const available = this.#view.getUint16(avail + 2, true);
+    const available = Math.min(this.#next[ring]! + most, this.#view.getUint16(avail + 2, true));
     for (; this.#next[ring] !== available; this.#next[ring]!++) {
       const slot = this.#next[ring]! % QUEUE_SIZE;
       const head = this.#view.getUint16(avail + 4 + 2 * slot, true);

@@ -5,6 +5,7 @@
  */
 import {
   featureSet,
+  VHOST_USER_F_PROTOCOL_FEATURES,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_VERSION_1,
@@ -14,7 +15,7 @@ import {
   VHOST_USER_PROTOCOL_F_REPLY_ACK,
   VHOST_USER_PROTOCOL_F_STATUS,
 } from "../../vhost_user/numbers.ts";
-import type { Check, Target } from "../check.ts";
+import type { Target } from "../check.ts";
 import { Driver, type DriverWish } from "../driver.ts";
 
 /** A format of rings. */
@@ -73,14 +74,6 @@ export const USUAL_PROTOCOL: bigint = featureSet(
   VHOST_USER_PROTOCOL_F_STATUS,
 );
 
-/** The same check for several formats. */
-export function forFormats(
-  formats: readonly Format[],
-  make: (format: Format) => Check,
-): readonly Check[] {
-  return formats.map(make);
-}
-
 /**
  * Attaches a driver for the time of a check.
  *
@@ -98,4 +91,10 @@ export async function withDriver<T>(
   const usual = { features: PLAIN_SPLIT.features, protocolFeatures: USUAL_PROTOCOL };
   await using driver = await Driver.attach(session, { ...usual, ...wish });
   return await use(driver);
+}
+
+/** Ends a check where no ring can be disabled, which needs bit 30 ("VHOST_USER_SET_VRING_ENABLE"). */
+export async function requireEnables(target: Target): Promise<void> {
+  using session = await target.open();
+  session.require(featureSet(VHOST_USER_F_PROTOCOL_FEATURES));
 }

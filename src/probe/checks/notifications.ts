@@ -26,6 +26,17 @@ export const NOTIFICATION_CHECKS: readonly Check[] = [
   ...FORMATS.map(kickIfWanted),
   ...FORMATS.map(callWanted),
   ...FORMATS.map(callUnwanted),
+  {
+    id: "call-replaced",
+    title: "it calls the eventfd that it got last",
+    clause: "vhost-user, SET_VRING_CALL",
+    run: (target) =>
+      withDriver(target, {}, async (driver) => {
+        await calmed(driver);
+        await driver.transmit.replaceCall(driver.session);
+        return await calls(driver);
+      }),
+  },
 ];
 
 function kickFlags({ id, name, features, kickClause }: Format): Check {
@@ -69,12 +80,7 @@ function callWanted({ id, name, features, callClause }: Format): Check {
     run: (target) =>
       withDriver(target, { features }, async (driver) => {
         await calmed(driver);
-        for (let i = 0; i < SINGLE_FRAMES; i++) {
-          driver.transmit.queue.enableCalls();
-          await driver.exchange(1);
-          await called(driver);
-        }
-        return `${SINGLE_FRAMES} calls for ${SINGLE_FRAMES} frames`;
+        return await calls(driver);
       }),
   };
 }
@@ -103,6 +109,15 @@ async function calmed(driver: Driver): Promise<void> {
   await driver.exchange(1);
   await pause(SLEEP_MS);
   driver.transmit.call.drain();
+}
+
+async function calls(driver: Driver): Promise<string> {
+  for (let i = 0; i < SINGLE_FRAMES; i++) {
+    driver.transmit.queue.enableCalls();
+    await driver.exchange(1);
+    await called(driver);
+  }
+  return `${SINGLE_FRAMES} calls for ${SINGLE_FRAMES} frames`;
 }
 
 async function called(driver: Driver): Promise<void> {

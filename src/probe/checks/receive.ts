@@ -11,10 +11,10 @@ import {
   VIRTIO_NET_F_MRG_RXBUF,
 } from "../../virtio/features.ts";
 import type { Check } from "../check.ts";
-import type { Driver, Received } from "../driver.ts";
+import { type Driver, RECEIVE, type Received } from "../driver.ts";
 import { Deviation, NotOffered } from "../verdict.ts";
-import { comesTrue } from "../waiting.ts";
-import { type Format, PLAIN_PACKED, PLAIN_SPLIT, withDriver } from "./formats.ts";
+import { comesTrue, pause, QUIET_MS } from "../waiting.ts";
+import { type Format, PLAIN_PACKED, PLAIN_SPLIT, requireEnables, withDriver } from "./formats.ts";
 
 /** How long a frame is waited for. */
 const RECEIVE_MS = 500;
@@ -42,7 +42,40 @@ export const RECEIVE_CHECKS: readonly Check[] = [
         throw new Deviation(`flags ${flags} and gso_type ${gso_type}, not 0`);
       }),
   },
+  {
+    id: "receive-disabled",
+    title: "a disabled receive ring gets nothing",
+    clause: "vhost-user, Ring states",
+    run: async (target) => {
+      await requireEnables(target);
+      return await withDriver(target, {}, async (driver) => {
+        await someFrames(driver);
+        await driver.enable(false, RECEIVE);
+        return await staysQuiet(driver, "disabled");
+      });
+    },
+  },
+  {
+    id: "receive-stopped",
+    title: "a stopped receive ring gets nothing",
+    clause: "vhost-user, Ring states",
+    run: (target) =>
+      withDriver(target, {}, async (driver) => {
+        await someFrames(driver);
+        await driver.stop(RECEIVE);
+        return await staysQuiet(driver, "stopped");
+      }),
+  },
 ];
+
+// What was on its way when the ring was stopped or disabled is taken first.
+async function staysQuiet(driver: Driver, state: string): Promise<string> {
+  const before = driver.received().length;
+  await pause(QUIET_MS);
+  const after = driver.received().length;
+  if (after === 0) return `${before} received before, none in ${QUIET_MS} ms`;
+  throw new Deviation(`${after} received into a ${state} ring`);
+}
 
 function buffers({ id, name, features }: Format): Check {
   const isMergeable = hasFeature(features, VIRTIO_NET_F_MRG_RXBUF);

@@ -3,12 +3,11 @@
  *
  * @module
  */
-import { featureSet, VHOST_USER_F_PROTOCOL_FEATURES } from "../../virtio/features.ts";
 import type { Check, Target } from "../check.ts";
 import type { Driver } from "../driver.ts";
 import { expectedBase, isBase } from "../ring.ts";
 import { Deviation } from "../verdict.ts";
-import { type Format, PLAIN_PACKED, PLAIN_SPLIT, withDriver } from "./formats.ts";
+import { type Format, PLAIN_PACKED, PLAIN_SPLIT, requireEnables, withDriver } from "./formats.ts";
 
 const CLAUSE = "vhost-user, Ring states";
 const BURST = 16;
@@ -112,15 +111,11 @@ function restart({ id, name, features }: Format): Check {
   };
 }
 
-// Without bit 30 no ring can be disabled ("VHOST_USER_SET_VRING_ENABLE").
 async function withEnables(
   target: Target,
   use: (driver: Driver) => Promise<string>,
 ): Promise<string> {
-  {
-    using session = await target.open();
-    session.require(featureSet(VHOST_USER_F_PROTOCOL_FEATURES));
-  }
+  await requireEnables(target);
   return await withDriver(target, {}, use);
 }
 
