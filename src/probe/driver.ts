@@ -274,7 +274,7 @@ export class Driver implements AsyncDisposable {
     }
   }
 
-  // A legacy driver gives the header a descriptor of its own (VIRTIO 1.2, 5.1.6.6.1).
+  // A legacy driver gives the header a descriptor of its own (VIRTIO 1.2, 2.7.4.3).
   #post(slot: number): void {
     const address = GUEST_ADDRESS + slotAt(slot);
     const head = this.#isLegacy ? this.#headerBytes : 0;

@@ -98,7 +98,10 @@ async function firstContact(target: ReachedTarget): Promise<Session> {
     return await target.open();
   } catch (error) {
     if (error instanceof HungUp) {
-      throw new Unreachable("Cannot talk to the back-end: it accepts connections and closes them");
+      throw new Unreachable(
+        "Cannot talk to the back-end: it accepts connections and closes them; " +
+          "it may have another front-end",
+      );
     }
     if (error instanceof NoAnswer) {
       throw new Unreachable(`Cannot talk to the back-end: ${error.message}`);
