@@ -1,5 +1,5 @@
 /**
- * Ways in which a back-end deviates, each with the checks of the probe that must see it.
+ * Ways in which a back-end deviates.
  *
  * @module
  */
@@ -8,23 +8,11 @@ import type { Fd } from "../../ffi/fd.ts";
 import { ETHERNET } from "../../src/ethernet/frame.ts";
 import { MEMORY_TABLE_HEAD, U64, VRING_STATE } from "../../src/vhost_user/layouts.ts";
 import { type Message, payload, read } from "../../src/vhost_user/message.ts";
-import { FLAG_NEED_REPLY, FLAG_REPLY, Request } from "../../src/vhost_user/numbers.ts";
+import { FLAG_REPLY, Request } from "../../src/vhost_user/numbers.ts";
 import { VIRTIO_NET_HDR } from "../../src/virtio/layouts.ts";
 import { type Bend, type Draft, draftOf, type Link } from "./bent_backend.ts";
 import { type DeviceRules, ScriptedDevice } from "./scripted_device.ts";
 import { ringState, u64 } from "./vhost_messages.ts";
-
-/** A deviation. */
-export interface Case {
-  /** What the back-end does, for the name of a step. */
-  readonly what: string;
-  /** Ids of checks that must say so. */
-  readonly checks: readonly string[];
-  /** What they say. */
-  readonly detail: RegExp;
-  /** How it does it. */
-  readonly bend: () => Bend;
-}
 
 const TRANSMIT = 1;
 const CALL_STORM_MS = 5;
@@ -88,7 +76,7 @@ export function forgets(number: number, after: number): Bend {
 }
 
 /** Takes no memory table of several regions. */
-function refusesRegions(): Bend {
+export function refusesRegions(): Bend {
   return onRequest(Request.SET_MEM_TABLE, (message, link) => {
     const { nregions } = read(MEMORY_TABLE_HEAD, message);
     return nregions === 1 ? draftOf(message) : link.swallow(message, 1n);
@@ -96,7 +84,7 @@ function refusesRegions(): Bend {
 }
 
 /** Says that it stops a ring, and does not. */
-function goesOn(): Bend {
+export function goesOn(): Bend {
   return onRequest(Request.GET_VRING_BASE, (message, link) => {
     link.answer(message.request, ringState(read(VRING_STATE, message).index, 0));
     return null;
@@ -125,14 +113,14 @@ function stopsOn(isMeant: (message: Message, link: Link) => boolean): Bend {
 }
 
 /** Stops a ring that is to be disabled. */
-function stopsDisabled(): Bend {
+export function stopsDisabled(): Bend {
   return stopsOn((message) =>
     message.request === Request.SET_VRING_ENABLE && read(VRING_STATE, message).num === 0
   );
 }
 
 /** Stops the transmit ring when a second memory table comes. */
-function stopsOnTable(): Bend {
+export function stopsOnTable(): Bend {
   const links = new Set<Link>();
   return stopsOn((message, link) => {
     if (message.request !== Request.SET_MEM_TABLE) return false;
@@ -143,7 +131,7 @@ function stopsOnTable(): Bend {
 }
 
 /** Calls nobody. */
-function mute(): Bend {
+export function mute(): Bend {
   return onRequest(Request.SET_VRING_CALL, (message, link) => {
     link.fds = [link.resources.use(EventFd.create()).fd];
     return draftOf(message);
@@ -151,7 +139,7 @@ function mute(): Bend {
 }
 
 /** Calls all the time. */
-function calling(): Bend {
+export function calling(): Bend {
   return onRequest(Request.SET_VRING_CALL, (message, link) => {
     const call = link.resources.use((message.fds[0] as Fd).duplicate());
     const timer = setInterval(() => signalEventFd(call.number), CALL_STORM_MS);
@@ -161,262 +149,17 @@ function calling(): Bend {
 }
 
 /** Acknowledges with something else than it should. */
-function acknowledges(change: (ack: Draft) => Draft): Bend {
+export function acknowledges(change: (ack: Draft) => Draft): Bend {
   const numbers: ReadonlySet<number> = new Set([Request.SET_OWNER, Request.SET_VRING_NUM]);
   return {
     reply: (message) => numbers.has(message.request) ? change(draftOf(message)) : draftOf(message),
   };
 }
 
-function packetWith(header: Partial<ReturnType<typeof VIRTIO_NET_HDR.read>>): Uint8Array {
+/** A frame with this header, otherwise as the probe wants it. */
+export function packetWith(header: Partial<ReturnType<typeof VIRTIO_NET_HDR.read>>): Uint8Array {
   const zero = VIRTIO_NET_HDR.read(new DataView(new ArrayBuffer(VIRTIO_NET_HDR.size)));
   const packet = new Uint8Array(VIRTIO_NET_HDR.size + ETHERNET.size + 46);
   packet.set(payload(VIRTIO_NET_HDR, { ...zero, num_buffers: 1, ...header }));
   return packet;
 }
-
-/** Every check that needs frames to be taken, and nothing else. */
-const FRAMES = [
-  ...["split-event-idx", "packed", "packed-event-idx", "mrg-rxbuf", "legacy", "legacy-mrg-rxbuf"]
-    .map((id) => `attach-${id}`),
-  ...["attach-plain", "chain-split", "chain-packed", "indirect-split", "indirect-packed"],
-  ...["reconnect", "receive-packed", "start-without-kick"],
-  ...["split", "split-event-idx", "packed", "packed-event-idx"].map((id) => `kick-wanted-${id}`),
-];
-
-/** All of them. */
-export const CASES: readonly Case[] = [
-  {
-    what: "offers something else when it is asked again",
-    checks: ["features-stable"],
-    detail: /^features 0x/,
-    bend: () => {
-      let questions = 0;
-      return tells(Request.GET_FEATURES, (value) => questions++ === 0 ? value : value ^ 1n);
-    },
-  },
-  {
-    what: "offers something else on a new connection",
-    checks: ["features-reconnect"],
-    detail: /^features 0x/,
-    bend: () =>
-      tells(Request.GET_FEATURES, (value, { number }) => number === 0 ? value : value ^ 1n),
-  },
-  {
-    what: "offers other protocol features on a new connection",
-    checks: ["features-reconnect"],
-    detail: /^protocol features 0x/,
-    bend: () =>
-      tells(
-        Request.GET_PROTOCOL_FEATURES,
-        (value, { number }) => number === 0 ? value : value ^ 1n,
-      ),
-  },
-  {
-    what: "has no protocol features",
-    checks: ["protocol-features-offered"],
-    detail: /^bit 30 is missing$/,
-    bend: () => tells(Request.GET_FEATURES, (value) => value & ~(1n << 30n)),
-  },
-  {
-    what: "offers a protocol feature that nobody knows",
-    checks: ["protocol-features-known"],
-    detail: /^unknown: bit40$/,
-    bend: () => tells(Request.GET_PROTOCOL_FEATURES, (value) => value | 1n << 40n),
-  },
-  {
-    what: "refuses what it must take",
-    checks: ["reply-ack"],
-    detail: /^it refused SET_OWNER with 1$/,
-    bend: () => acknowledges((ack) => ({ ...ack, payload: u64(1) })),
-  },
-  {
-    what: "acknowledges another request",
-    checks: ["reply-ack"],
-    detail: /has the number \d+, not/,
-    bend: () => acknowledges((ack) => ({ ...ack, request: ack.request + 1 })),
-  },
-  {
-    what: "leaves the flag of the question in the acknowledgement",
-    checks: ["reply-ack"],
-    detail: /has flags 0xd, not 0x5/,
-    bend: () => acknowledges((ack) => ({ ...ack, flags: FLAG_REPLY | FLAG_NEED_REPLY })),
-  },
-  {
-    what: "acknowledges without a value",
-    checks: ["reply-ack"],
-    detail: /has 0 bytes, not 8/,
-    bend: () => acknowledges((ack) => ({ ...ack, payload: new Uint8Array(0) })),
-  },
-  {
-    what: "has no queue",
-    checks: ["queue-pairs"],
-    detail: /^0 queue pairs$/,
-    bend: () => tells(Request.GET_QUEUE_NUM, () => 0n),
-  },
-  {
-    what: "has too many queues",
-    checks: ["queue-pairs"],
-    detail: /^18446744073709551615 queue pairs$/,
-    bend: () => tells(Request.GET_QUEUE_NUM, () => 0xffff_ffff_ffff_ffffn),
-  },
-  {
-    what: "has no memory slots",
-    checks: ["memory-slots"],
-    detail: /^0 slots/,
-    bend: () => tells(Request.GET_MAX_MEM_SLOTS, () => 0n),
-  },
-  {
-    what: "forgets its status",
-    checks: ["status"],
-    detail: /^set 0xb and 0, got 0xb, 11$/,
-    bend: () => tells(Request.GET_STATUS, () => 0xbn),
-  },
-  {
-    what: "takes no MTU",
-    checks: ["mtu"],
-    detail: /refused/,
-    bend: () => refuses(Request.NET_SET_MTU),
-  },
-  { what: "never starts a ring", checks: FRAMES, detail: /not taken in/, bend: deaf },
-  {
-    what: "gives back a chain that does not exist",
-    checks: ["attach-split"],
-    detail: /chain 1000: it is not outstanding/,
-    bend: () => scripted({ id: () => 1000 }),
-  },
-  {
-    what: "gives back the same chain twice",
-    checks: ["attach-split"],
-    detail: /it is not outstanding/,
-    bend: () => scripted({ id: () => 0 }),
-  },
-  {
-    what: "gives back more than it got",
-    checks: ["attach-split"],
-    detail: /it is not outstanding/,
-    bend: () => scripted({ ahead: 1 }),
-  },
-  {
-    what: "writes into what it may only read",
-    checks: ["attach-split"],
-    detail: /came back with 5 bytes written/,
-    bend: () => scripted({ length: 5 }),
-  },
-  {
-    what: "receives into no buffer",
-    checks: ["receive-split", "receive-mrg-rxbuf"],
-    detail: /^num_buffers 0/,
-    bend: () => scripted({ packet: packetWith({ num_buffers: 0 }) }),
-  },
-  {
-    what: "leaves checksums to a driver that does not do them",
-    checks: ["receive-offloads"],
-    detail: /^flags 1 and gso_type 0/,
-    bend: () => scripted({ packet: packetWith({ flags: 1 }) }),
-  },
-  {
-    what: "goes on to send when it is told not to",
-    checks: ["receive-disabled", "receive-stopped"],
-    detail: /^\d+ received into a (disabled|stopped) ring$/,
-    bend: () => scripted({ packet: packetWith({}) }),
-  },
-  ...([["split", 2], ["split-event-idx", 1], ["packed", 2], ["packed-event-idx", 3]] as const).map(
-    ([id, flags]) => ({
-      what: `says about kicks what has no meaning (${id})`,
-      checks: [`kick-flags-${id}`],
-      detail: new RegExp(`^flags ${flags}, at most`),
-      bend: () => scripted({ flags, isPacked: id.startsWith("packed") }),
-    }),
-  ),
-  {
-    what: "does not call",
-    checks: ["split", "split-event-idx", "packed", "packed-event-idx"].map((id) =>
-      `call-wanted-${id}`
-    ),
-    detail: /^no call in/,
-    bend: mute,
-  },
-  {
-    what: "keeps the eventfd that it got first",
-    checks: ["call-replaced"],
-    detail: /^no call in/,
-    bend: () => forgets(Request.SET_VRING_CALL, 2),
-  },
-  {
-    what: "calls whoever does not want it",
-    checks: ["split", "split-event-idx", "packed", "packed-event-idx"].map((id) =>
-      `call-unwanted-${id}`
-    ),
-    detail: /^\d+ calls for/,
-    bend: calling,
-  },
-  {
-    what: "does not know where a ring stands",
-    checks: ["base-split", "base-packed"],
-    detail: /after 80 chains, not 0x/,
-    bend: () =>
-      onReply(Request.GET_VRING_BASE, (message) => {
-        const { index, num } = read(VRING_STATE, message);
-        return { ...draftOf(message), payload: ringState(index, num ^ 1) };
-      }),
-  },
-  {
-    what: "stops another ring",
-    checks: ["base-split", "base-packed"],
-    detail: /^the base is for ring 7$/,
-    bend: () =>
-      onReply(Request.GET_VRING_BASE, (message) => ({
-        ...draftOf(message),
-        payload: ringState(7, read(VRING_STATE, message).num),
-      })),
-  },
-  {
-    what: "does not stop",
-    checks: ["stop-split", "stop-packed"],
-    detail: /^it takes frames from a stopped ring$/,
-    bend: goesOn,
-  },
-  {
-    what: "starts a ring only once",
-    checks: ["restart-split", "restart-packed"],
-    detail: /not taken in/,
-    bend: () => forgets(Request.SET_VRING_KICK, 2),
-  },
-  {
-    what: "leaves a disabled ring alone",
-    checks: ["disabled-drained"],
-    detail: /^16 of 32 frames not taken/,
-    bend: stopsDisabled,
-  },
-  {
-    what: "does not enable a ring again",
-    checks: ["enabled-again"],
-    detail: /^16 of 32 frames not taken/,
-    bend: stopsDisabled,
-  },
-  {
-    what: "takes only one region",
-    checks: ["second-region", "chain-over-regions", "buffer-over-regions"],
-    detail: /refused SET_MEM_TABLE/,
-    bend: refusesRegions,
-  },
-  {
-    what: "stops a ring when a second memory table comes",
-    checks: ["memory-table-again"],
-    detail: /not taken in/,
-    bend: stopsOnTable,
-  },
-  {
-    what: "adds no region",
-    checks: ["add-region"],
-    detail: /refused ADD_MEM_REG/,
-    bend: () => refuses(Request.ADD_MEM_REG),
-  },
-  {
-    what: "removes no region",
-    checks: ["remove-region"],
-    detail: /refused REM_MEM_REG/,
-    bend: () => refuses(Request.REM_MEM_REG),
-  },
-];
