@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { findProgram } from "../support/console_process.ts";
 import type { DpdkMemory } from "../support/hugepages.ts";
 import { Labswitch } from "../support/labswitch.ts";
-import { missingForOvs, Ovs } from "../support/ovs.ts";
-import { Testpmd } from "../support/testpmd.ts";
+import { missingForOvs, Ovs, OVS_MEMORY_MIB } from "../support/ovs.ts";
+import { Testpmd, TESTPMD_MEMORY_MIB } from "../support/testpmd.ts";
 
 /** What a back-end is started with. */
 export interface BackendSetting {
@@ -32,6 +32,8 @@ export interface Backend {
   readonly name: string;
   /** Name in tables. */
   readonly title: string;
+  /** How much of DPDK's memory it takes, in MiB. */
+  readonly dpdkMemoryMib: number;
   /** Says what is missing to run it here; `undefined` if nothing is. */
   missing(): string | undefined;
   /** Starts it; its sockets listen when the promise resolves. */
@@ -52,6 +54,7 @@ function socketsIn(folder: string): [string, string] {
 export const labswitch: Backend = {
   name: "labswitch",
   title: "labswitch",
+  dpdkMemoryMib: 0,
   missing: () => undefined,
   start: async ({ folder }) => {
     const ports = PORTS.map((port) => `  ${port}: { type: vhost-user, socket: ${port} }`);
@@ -66,6 +69,7 @@ export const labswitch: Backend = {
 export const ovsDpdk: Backend = {
   name: "ovs",
   title: "OVS-DPDK",
+  dpdkMemoryMib: OVS_MEMORY_MIB,
   missing: missingForOvs,
   start: async ({ folder, memory }) => {
     const sockets = socketsIn(folder);
@@ -80,6 +84,7 @@ export const ovsDpdk: Backend = {
 export const dpdkVhost: Backend = {
   name: "dpdk",
   title: "DPDK vhost",
+  dpdkMemoryMib: TESTPMD_MEMORY_MIB,
   missing: missingForDpdkVhost,
   start: async ({ folder, memory }) => {
     const [socket] = socketsIn(folder);

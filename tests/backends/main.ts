@@ -9,8 +9,6 @@
  */
 import { Command } from "commander";
 import { Interrupted, isClean } from "../../src/probe/verdict.ts";
-import { type DpdkMemory, reserveDpdkMemory } from "../support/hugepages.ts";
-import { OVS_MEMORY_MIB } from "../support/ovs.ts";
 import { type Backend, BACKENDS, labswitch } from "./backend.ts";
 import { type Column, tableJson, tableText } from "./table.ts";
 import { probeBackend } from "./trial.ts";
@@ -36,12 +34,10 @@ if (import.meta.main) {
 async function run({ only, json }: Options): Promise<number> {
   const interruption = new AbortController();
   Deno.addSignalListener("SIGINT", () => interruption.abort(new Interrupted("interrupted")));
-  // One runs after the other, so there is memory for the largest.
-  using memory = reserveDpdkMemory(OVS_MEMORY_MIB);
   const table: Column[] = [];
   for (const backend of BACKENDS.filter(({ name }) => only.includes(name))) {
     if (interruption.signal.aborted) break;
-    table.push(await columnOf(backend, memory, interruption.signal));
+    table.push(await columnOf(backend, interruption.signal));
   }
   console.log((json ? tableJson(table) : tableText(table)).trimEnd());
   const ours = table.find(({ title }) => title === labswitch.title);
@@ -50,7 +46,6 @@ async function run({ only, json }: Options): Promise<number> {
 
 async function columnOf(
   backend: Backend,
-  memory: DpdkMemory,
   signal: AbortSignal,
 ): Promise<Column> {
   const { title } = backend;
@@ -61,7 +56,7 @@ async function columnOf(
   }
   console.error(`Probing ${title} …`);
   try {
-    const report = await probeBackend(backend, memory, { timeoutMs: TIMEOUT_MS, signal });
+    const report = await probeBackend(backend, { timeoutMs: TIMEOUT_MS, signal });
     return { title, reason: null, report };
   } catch (error) {
     return { title, reason: (error as Error).message, report: null };

@@ -11,9 +11,7 @@ import { CHECKS } from "../../src/probe/checks/all.ts";
 import type { ProbeReport } from "../../src/probe/probe.ts";
 import { dpdkVhost } from "../backends/backend.ts";
 import { probeBackend } from "../backends/trial.ts";
-import { reserveDpdkMemory } from "../support/hugepages.ts";
 import { testWith } from "../support/test_with.ts";
-import { TESTPMD_MEMORY_MIB } from "../support/testpmd.ts";
 
 const TIMEOUT_MS = 5000;
 
@@ -39,8 +37,7 @@ const ESSENTIAL = [
 ];
 
 testWith(dpdkVhost.missing, "probe comes to terms with DPDK's vhost driver", async () => {
-  using memory = reserveDpdkMemory(TESTPMD_MEMORY_MIB);
-  requireEssentials(await probeBackend(dpdkVhost, memory, { timeoutMs: TIMEOUT_MS }));
+  requireEssentials(await probeBackend(dpdkVhost, { timeoutMs: TIMEOUT_MS }));
 });
 
 function requireEssentials({ results }: ProbeReport): void {
