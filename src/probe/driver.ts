@@ -6,6 +6,7 @@
  */
 import {
   hasFeature,
+  HEADER_BYTES,
   headerLength,
   VHOST_USER_F_PROTOCOL_FEATURES,
   VIRTIO_F_RING_PACKED,
@@ -32,6 +33,8 @@ export const TRANSMIT = 1;
 export type RingIndex = typeof RECEIVE | typeof TRANSMIT;
 /** Buffers to receive into; those behind them are for sending, one for each entry of the ring. */
 const RECEIVE_BUFFERS = QUEUE_SIZE / 2;
+/** What stands in each byte of a header that the back-end has not written. */
+export const UNWRITTEN = 0xa5;
 /** Bytes of an indirect table with room for two descriptors. */
 const TABLE_BYTES = 32;
 
@@ -277,6 +280,7 @@ export class Driver implements AsyncDisposable {
   // A legacy driver gives the header a descriptor of its own (VIRTIO 1.2, 2.7.4.3).
   #post(slot: number): void {
     const address = GUEST_ADDRESS + slotAt(slot);
+    this.memory.bytes.fill(UNWRITTEN, slotAt(slot), slotAt(slot) + HEADER_BYTES);
     const head = this.#isLegacy ? this.#headerBytes : 0;
     const buffers = [
       ...head === 0 ? [] : [{ address, length: head, isWritable: true }],

@@ -11,7 +11,7 @@ import {
   VIRTIO_NET_F_MRG_RXBUF,
 } from "../../virtio/features.ts";
 import type { Check } from "../check.ts";
-import { type Driver, RECEIVE, type Received } from "../driver.ts";
+import { type Driver, RECEIVE, type Received, UNWRITTEN } from "../driver.ts";
 import { Deviation, NotOffered } from "../verdict.ts";
 import { comesTrue, pause, QUIET_MS } from "../waiting.ts";
 import { type Format, PLAIN_PACKED, PLAIN_SPLIT, requireEnables, withDriver } from "./formats.ts";
@@ -19,6 +19,7 @@ import { type Format, PLAIN_PACKED, PLAIN_SPLIT, requireEnables, withDriver } fr
 /** How long a frame is waited for. */
 const RECEIVE_MS = 500;
 const BURST = 8;
+const UNWRITTEN_NUMBER = UNWRITTEN << 8 | UNWRITTEN;
 const MERGEABLE: Format = {
   ...PLAIN_SPLIT,
   id: "mrg-rxbuf",
@@ -91,12 +92,10 @@ function buffers({ id, name, features }: Format): Check {
           throw new Deviation(`${length} bytes received are no frame`);
         }
         const most = isMergeable ? found.length : 1;
-        if (header.num_buffers >= 1 && header.num_buffers <= most) {
-          return `${found.length} received`;
-        }
-        throw new Deviation(
-          `num_buffers ${header.num_buffers}, not 1${isMergeable ? " or more" : ""}`,
-        );
+        const { num_buffers } = header;
+        if (num_buffers >= 1 && num_buffers <= most) return `${found.length} received`;
+        const seen = num_buffers === UNWRITTEN_NUMBER ? "not written" : num_buffers;
+        throw new Deviation(`num_buffers ${seen}, want 1${isMergeable ? " or more" : ""}`);
       }),
   };
 }
