@@ -53,7 +53,8 @@ export async function runCheck(check: Check, target: Target): Promise<CheckResul
   }
 }
 
-function verdictOf(error: unknown): CheckResult["verdict"] | null {
+/** What an error says about a back-end; null when it is not about one. */
+export function verdictOf(error: unknown): CheckResult["verdict"] | null {
   if (error instanceof NotOffered) return "not offered";
   if (error instanceof NoAnswer || error instanceof Unreachable) return "no answer";
   const isDeviation = error instanceof Deviation || error instanceof UsedRingError ||

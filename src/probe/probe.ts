@@ -19,6 +19,7 @@ import { CHECKS } from "./checks/all.ts";
 import type { Connector } from "./connector.ts";
 import type { Session } from "./session.ts";
 import { ReachedTarget } from "./target.ts";
+import { warmUp } from "./warm_up.ts";
 import { type CheckResult, HungUp, NoAnswer, Unreachable } from "./verdict.ts";
 
 /** What a back-end offers. */
@@ -67,6 +68,7 @@ export async function probe(connector: Connector, options: ProbeOptions): Promis
   const target = new ReachedTarget(connector, options.timeoutMs);
   const offer = await readOffer(target);
   options.onOffer?.(offer);
+  await warmUp(target);
   const results: CheckResult[] = [];
   for (const check of CHECKS) {
     options.signal?.throwIfAborted();

@@ -19,7 +19,7 @@ import { type CheckResult, Interrupted } from "../../src/probe/verdict.ts";
 import { Request } from "../../src/vhost_user/numbers.ts";
 import { Peer } from "../backends/peer.ts";
 import { CASES } from "../support/bend_cases.ts";
-import { onRequest, tells } from "../support/bends.ts";
+import { onRequest, sluggish, tells } from "../support/bends.ts";
 import { type Bend, BentBackend, draftOf } from "../support/bent_backend.ts";
 import { countDescriptors } from "../support/leaks.ts";
 import { BROADCAST, makeFrame, stationAddress } from "../support/frames.ts";
@@ -30,7 +30,7 @@ import { MemoryIo, TemporaryFolder } from "../unit/cli/memory_io.ts";
 /** Long enough for what is certain to be answered, on a busy machine as well. */
 const PATIENT_MS = 5000;
 /** How long a deviation is waited for that shows by nothing being done. */
-const IMPATIENT_MS = 1000;
+const IMPATIENT_MS = 600;
 const BASIC_FEATURES = 1n << 32n;
 
 Deno.test("probe finds nothing that deviates in a port of this switch", async () => {
@@ -144,6 +144,23 @@ Deno.test("probe ends after a check when it is interrupted, and leaves the port 
   await rejects(probe(connector, { timeoutMs: PATIENT_MS, signal, onResult }), Interrupted);
   strictEqual(seen, 2);
   await lab.idle("a");
+});
+
+Deno.test("probe gives a back-end time for its first driver", async () => {
+  await using lab = await TestLab.open({ ports: ["a"] });
+  using folder = new TemporaryFolder();
+  const path = join(folder.path, "bent");
+  await using _backend = new BentBackend(path, lab.path("a"), sluggish(2 * IMPATIENT_MS, 2));
+  using connector = new ClientConnector(path);
+  const interruption = new AbortController();
+  const results: CheckResult[] = [];
+  const onResult = (result: CheckResult) => {
+    if (results.push(result) && result.id === "attach-split") interruption.abort();
+  };
+  const { signal } = interruption;
+  await rejects(probe(connector, { timeoutMs: IMPATIENT_MS, signal, onResult }));
+  deepStrictEqual(results.filter(({ verdict }) => verdict !== "ok"), []);
+  strictEqual(results.at(-1)!.id, "attach-split");
 });
 
 Deno.test("main probe gives up on a back-end that never answers (B02)", async () => {

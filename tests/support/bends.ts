@@ -47,6 +47,19 @@ export function deaf(): Bend {
   return onRequest(Request.SET_VRING_KICK, (message, link) => link.swallow(message));
 }
 
+/** Needs so much time to start the first rings. */
+export function sluggish(delayMs: number, rings: number): Bend {
+  let started = 0;
+  return onRequest(Request.SET_VRING_KICK, (message, link) => {
+    if (started++ >= rings) return draftOf(message);
+    const kick = link.resources.use((message.fds[0] as Fd).duplicate());
+    const draft = { ...draftOf(message), flags: 0 };
+    const timer = setTimeout(() => link.inject(draft, [kick]), delayMs);
+    link.resources.defer(() => clearTimeout(timer));
+    return link.swallow(message);
+  });
+}
+
 /** Has a device that breaks the rules of rings. */
 export function scripted(rules: DeviceRules): Bend {
   return {

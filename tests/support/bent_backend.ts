@@ -72,6 +72,11 @@ export class Link {
     return null;
   }
 
+  /** Sends the switch a message of our own. */
+  inject({ request, flags, payload }: Draft, fds: readonly Fd[]): void {
+    send(this.#backend, encode(request, flags, payload), fds);
+  }
+
   /** Answers in the switch's place. */
   answer(request: number, payload: Uint8Array, flags = FLAG_REPLY): void {
     send(this.#frontend, encode(request, flags, payload));
