@@ -1,5 +1,5 @@
 /**
- * The probe's network driver: attaches with one queue pair, sends frames, and checks whatever the
+ * The probe's network driver: attaches with a queue pair or two, sends frames, and checks whatever the
  * back-end writes into its memory.
  *
  * @module
@@ -29,6 +29,8 @@ import { comesTrue, pause, QUIET_MS } from "./waiting.ts";
 export const RECEIVE = 0;
 /** Number of the transmit ring. */
 export const TRANSMIT = 1;
+/** Number of the transmit ring of the second pair. */
+const SECOND_TRANSMIT = 3;
 /** Number of a ring. */
 export type RingIndex = typeof RECEIVE | typeof TRANSMIT;
 /** Buffers to receive into; those behind them are for sending, one for each entry of the ring. */
@@ -42,6 +44,8 @@ const TABLE_BYTES = 32;
 export interface DriverWish extends Wish {
   /** Whether both regions of memory are handed over; only the first unless told otherwise. */
   readonly hasBothRegions?: boolean;
+  /** How many queue pairs it uses; one unless told otherwise. */
+  readonly queuePairs?: 1 | 2;
   /** Called with rings that the back-end does not know yet. */
   readonly beforeStart?: (driver: Driver) => void;
 }
@@ -70,27 +74,27 @@ export class Driver implements AsyncDisposable {
   readonly session: Session;
   /** Its memory. */
   readonly memory: ProbeMemory;
-  /** Its receive and its transmit ring. */
-  readonly rings: readonly [ProbeRing, ProbeRing];
+  /** Its rings in the order of their numbers. */
+  readonly rings: readonly ProbeRing[];
   readonly #stack: DisposableStack;
   readonly #headerBytes: number;
   readonly #isLegacy: boolean;
   #sent = 0;
+  #transmitIndex = TRANSMIT;
 
-  private constructor(session: Session) {
+  private constructor(session: Session, queuePairs: number) {
     using stack = new DisposableStack();
     this.session = session;
     this.memory = stack.use(new ProbeMemory());
-    this.rings = [
-      stack.use(new ProbeRing(this.memory, RECEIVE, session.features)),
-      stack.use(new ProbeRing(this.memory, TRANSMIT, session.features)),
-    ];
+    this.rings = Array.from(
+      { length: 2 * queuePairs },
+      (_, index) => stack.use(new ProbeRing(this.memory, index, session.features)),
+    );
     this.#headerBytes = headerLength(session.features);
     this.#isLegacy = !hasFeature(session.features, VIRTIO_F_VERSION_1);
     for (let slot = 0; slot < RECEIVE_BUFFERS; slot++) this.#post(slot);
-    this.rings[RECEIVE].queue.publish();
-    this.transmit.queue.disableCalls();
-    this.rings[RECEIVE].queue.disableCalls();
+    this.#receive.queue.publish();
+    for (const { queue } of this.rings) queue.disableCalls();
     this.#stack = stack.move();
   }
 
@@ -104,7 +108,7 @@ export class Driver implements AsyncDisposable {
    */
   static async attach(session: Session, wish: DriverWish): Promise<Driver> {
     await session.negotiate(wish);
-    const driver = new Driver(session);
+    const driver = new Driver(session, wish.queuePairs ?? 1);
     try {
       wish.beforeStart?.(driver);
       await driver.#start(wish.hasBothRegions ? 2 : 1);
@@ -115,9 +119,14 @@ export class Driver implements AsyncDisposable {
     }
   }
 
-  /** The transmit ring. */
+  /** The transmit ring in use. */
   get transmit(): ProbeRing {
-    return this.rings[TRANSMIT];
+    return this.rings[this.#transmitIndex]!;
+  }
+
+  /** Sends on the second queue pair from now on. */
+  useSecondPair(): void {
+    this.#transmitIndex = SECOND_TRANSMIT;
   }
 
   /** Whether its rings are packed. */
@@ -181,7 +190,7 @@ export class Driver implements AsyncDisposable {
    * @throws {Deviation} When more was written into a buffer than it holds.
    */
   received(): Received[] {
-    const { queue } = this.rings[RECEIVE];
+    const { queue } = this.#receive;
     const found: Received[] = [];
     for (let used = queue.take(); used !== null; used = queue.take()) {
       if (used.length > BUFFER_BYTES) {
@@ -201,7 +210,7 @@ export class Driver implements AsyncDisposable {
 
   /** Stops a ring, the transmit ring unless told otherwise; returns where it stands. */
   async stop(index: RingIndex = TRANSMIT): Promise<number> {
-    this.rings[index].isStarted = false;
+    this.rings[index]!.isStarted = false;
     return await this.session.stopRing(index);
   }
 
@@ -211,7 +220,7 @@ export class Driver implements AsyncDisposable {
     await this.session.settle();
   }
 
-  /** Stops both rings, resets the device and closes all but the connection. */
+  /** Stops all rings, resets the device and closes all but the connection. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       await this.#leave();
@@ -220,6 +229,10 @@ export class Driver implements AsyncDisposable {
     } finally {
       this.#stack.dispose();
     }
+  }
+
+  get #receive(): ProbeRing {
+    return this.rings[RECEIVE]!;
   }
 
   async #leave(): Promise<void> {
@@ -286,6 +299,6 @@ export class Driver implements AsyncDisposable {
       ...head === 0 ? [] : [{ address, length: head, isWritable: true }],
       { address: address + head, length: BUFFER_BYTES - head, isWritable: true },
     ];
-    this.rings[RECEIVE].queue.add(buffers, slot);
+    this.#receive.queue.add(buffers, slot);
   }
 }

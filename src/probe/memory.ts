@@ -1,8 +1,8 @@
 /**
  * The memory that the probe shares with a back-end: two files, one behind the other in guest addresses.
  *
- *     0        16 KiB      32 KiB            64 KiB           256 KiB            320 KiB
- *     | ring 0 | ring 1    | tables          | buffers        | more buffers      |
+ *     0                 32 KiB            64 KiB           256 KiB            320 KiB
+ *     | rings 0 to 3     | tables          | buffers        | more buffers      |
  *     |<------------------ first region ------------------>|<-- second region -->|
  *
  * Front-end addresses differ from guest addresses, and the second region does not begin where its file
@@ -33,7 +33,7 @@ const SECOND_PAGES = 1;
 /** Where the second region begins, as an offset in the memory. */
 export const SECOND_REGION_AT: number = FIRST_PAGES * PAGE_BYTES;
 /** Where ring `i` begins: `i` times this. */
-export const RING_BYTES = 16384;
+export const RING_BYTES = 8192;
 /** Where tables of indirect descriptors are. */
 export const TABLES_AT = 32768;
 /** Where buffers begin. */

@@ -43,7 +43,7 @@ export class ProbeRing implements Disposable {
 
   /**
    * @param memory Where it lies.
-   * @param index Its number, 0 or 1.
+   * @param index Its number, 0 to 3.
    * @param features Those that were negotiated.
    */
   constructor(memory: ProbeMemory, index: number, features: bigint) {

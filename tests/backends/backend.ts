@@ -57,7 +57,9 @@ export const labswitch: Backend = {
   dpdkMemoryMib: 0,
   missing: () => undefined,
   start: async ({ folder }) => {
-    const ports = PORTS.map((port) => `  ${port}: { type: vhost-user, socket: ${port} }`);
+    const ports = PORTS.map((port) =>
+      `  ${port}: { type: vhost-user, socket: ${port}, queues: 2 }`
+    );
     const topology = ["version: 1", "ports:", ...ports, ""].join("\n");
     const lab = await Labswitch.start({ folder, topology });
     const [socket, peer] = socketsIn(folder);
@@ -88,7 +90,7 @@ export const dpdkVhost: Backend = {
   missing: missingForDpdkVhost,
   start: async ({ folder, memory }) => {
     const [socket] = socketsIn(folder);
-    const echo = await Testpmd.startEcho({ socket, memory, core: POLL_CORE });
+    const echo = await Testpmd.startEcho({ socket, queues: 2, memory, core: POLL_CORE });
     try {
       await echo.command("start");
       return { socket, peer: null, [Symbol.asyncDispose]: () => echo[Symbol.asyncDispose]() };

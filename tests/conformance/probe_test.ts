@@ -34,12 +34,12 @@ const IMPATIENT_MS = 600;
 const BASIC_FEATURES = 1n << 32n;
 
 Deno.test("probe finds nothing that deviates in a port of this switch", async () => {
-  await using lab = await TestLab.open({ ports: ["a", "b"] });
+  await using lab = await TestLab.open({ ports: ["a", "b"], queues: 2 });
   await using _peer = await Peer.attach(lab.path("b"));
   const before = countDescriptors();
   using connector = new ClientConnector(lab.path("a"));
   const { offer, results } = await probe(connector, { timeoutMs: PATIENT_MS });
-  deepStrictEqual([offer.queuePairs, offer.memorySlots], [1n, 64n]);
+  deepStrictEqual([offer.queuePairs, offer.memorySlots], [2n, 64n]);
   deepStrictEqual(results.filter(({ verdict }) => verdict !== "ok"), []);
   strictEqual(results.length, CHECKS.length);
   // It does no harm: nothing is refused, no ring breaks, nobody must be disconnected.
@@ -71,7 +71,7 @@ Deno.test("probe finds nothing that deviates in a port that connects to it", asy
 Deno.test("probe sees every deviation that it looks for", async (t) => {
   const most = Math.max(...CASES.map(({ checks }) => checks.length));
   const ports = Array.from({ length: most }, (_, i) => `p${i}`);
-  await using lab = await TestLab.open({ ports });
+  await using lab = await TestLab.open({ ports, queues: 2 });
   for (const { what, checks, detail, bend } of CASES) {
     await t.step(`probe sees a back-end that ${what}`, async () => {
       // Most of the time is spent in waiting for what does not come: all of them wait together.
@@ -234,7 +234,7 @@ Deno.test("main probe --listen gives up when no back-end connects, and removes i
 });
 
 Deno.test("main probe prints a line for each check", async () => {
-  await using lab = await TestLab.open({ ports: ["a", "b"] });
+  await using lab = await TestLab.open({ ports: ["a", "b"], queues: 2 });
   await using _peer = await Peer.attach(lab.path("b"));
   const io = new MemoryIo();
   strictEqual(await main(["probe", lab.path("a")], io), 0, io.stdout);
@@ -246,7 +246,7 @@ Deno.test("main probe prints a line for each check", async () => {
 });
 
 Deno.test("main probe --json prints what deviates, and returns 1", async () => {
-  await using lab = await TestLab.open({ ports: ["a", "b"] });
+  await using lab = await TestLab.open({ ports: ["a", "b"], queues: 2 });
   await using _peer = await Peer.attach(lab.path("b"));
   using folder = new TemporaryFolder();
   const path = join(folder.path, "bent");
@@ -255,7 +255,7 @@ Deno.test("main probe --json prints what deviates, and returns 1", async () => {
   const io = new MemoryIo();
   strictEqual(await main(["probe", "--json", path], io), 1, io.stderr);
   const { offer, checks, isClean } = JSON.parse(io.stdout);
-  deepStrictEqual([offer.queuePairs, checks.length, isClean], ["1", CHECKS.length, false]);
+  deepStrictEqual([offer.queuePairs, checks.length, isClean], ["2", CHECKS.length, false]);
   const wrong = checks.filter(({ verdict }: CheckResult) => verdict !== "ok");
   deepStrictEqual(wrong, [{
     id: "protocol-features-known",

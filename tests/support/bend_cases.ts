@@ -142,6 +142,12 @@ export const CASES: readonly Case[] = [
   },
   { what: "never starts a ring", checks: FRAMES, detail: /not taken in/, bend: deaf },
   {
+    what: "serves one queue pair of those that it has",
+    checks: ["second-pair"],
+    detail: /^16 of 112 frames not taken/,
+    bend: () => forgets(Request.SET_VRING_KICK, 2),
+  },
+  {
     what: "gives back a chain that does not exist",
     checks: ["attach-split"],
     detail: /chain 1000: it is not outstanding/,

@@ -91,6 +91,8 @@ export interface ForwarderOptions {
 export interface EchoOptions {
   /** vhost-user socket on which it listens. */
   readonly socket: string;
+  /** Queue pairs. */
+  readonly queues: number;
   /** Pages to use. */
   readonly memory: DpdkMemory;
   /** Core of all its threads. */
@@ -234,9 +236,9 @@ export function forwarderArguments(options: ForwarderOptions, filePrefix: string
 export function echoArguments(options: EchoOptions, filePrefix: string): string[] {
   return [
     ...environmentArguments(options, filePrefix),
-    `--vdev=net_vhost0,iface=${options.socket},queues=1`,
+    `--vdev=net_vhost0,iface=${options.socket},queues=${options.queues}`,
     "--",
-    ...forwardingArguments("io", "loop", 1),
+    ...forwardingArguments("io", "loop", options.queues),
   ];
 }
 

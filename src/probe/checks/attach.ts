@@ -6,8 +6,10 @@
 import {
   featureSet,
   VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_NET_F_MQ,
   VIRTIO_NET_F_MRG_RXBUF,
 } from "../../virtio/features.ts";
+import { Request, VHOST_USER_PROTOCOL_F_MQ } from "../../vhost_user/numbers.ts";
 import type { Check, Target } from "../check.ts";
 import { Driver, type DriverWish, type SendOptions } from "../driver.ts";
 import { Deviation, NotOffered } from "../verdict.ts";
@@ -72,6 +74,20 @@ export const ATTACH_CHECKS: readonly Check[] = [
     },
   ]),
   {
+    id: "second-pair",
+    title: "frames are taken on the second queue pair",
+    clause: "vhost-user, Multiple queue support",
+    run: async (target) => {
+      const features = PLAIN_SPLIT.features | featureSet(VIRTIO_NET_F_MQ);
+      await requirePairs(target, 2n);
+      return await withDriver(target, { features, queuePairs: 2 }, async (driver) => {
+        await carry(driver, {});
+        driver.useSecondPair();
+        return await carry(driver, {});
+      });
+    },
+  },
+  {
     id: "reconnect",
     title: "a driver can attach again after hanging up",
     clause: "vhost-user, Communication",
@@ -93,6 +109,15 @@ async function carries(
 async function carry(driver: Driver, options: SendOptions): Promise<string> {
   for (let i = 0; i < BURSTS; i++) await driver.exchange(BURST, options);
   return `${driver.sent} sent, ${driver.received().length} received`;
+}
+
+async function requirePairs(target: Target, wanted: bigint): Promise<void> {
+  using session = await target.open();
+  const protocolFeatures = featureSet(VHOST_USER_PROTOCOL_F_MQ);
+  session.requireProtocol(protocolFeatures);
+  session.negotiateProtocol(protocolFeatures);
+  const pairs = await session.askNumber(Request.GET_QUEUE_NUM);
+  if (pairs < wanted) throw new NotOffered(`it has ${pairs} queue pair`);
 }
 
 // VIRTIO 1.2, 6.2: a device may refuse a driver without VERSION_1.

@@ -161,8 +161,8 @@ Deno.test("forwarderArguments names the pages to use", () => {
 });
 
 Deno.test("echoArguments has one port that sends every frame back", () => {
-  const args = echoArguments({ socket: "/run/a", memory: normalPages, core: 0 }, "test");
-  ok(args.includes("--vdev=net_vhost0,iface=/run/a,queues=1"));
+  const args = echoArguments({ socket: "/run/a", queues: 2, memory: normalPages, core: 0 }, "test");
+  ok(args.includes("--vdev=net_vhost0,iface=/run/a,queues=2"));
   ok(args.includes("--forward-mode=io"));
   ok(args.includes("--port-topology=loop"));
 });
