@@ -45,25 +45,25 @@ export function totalText(results: readonly CheckResult[]): string {
 }
 
 /**
- * Everything for programs. Sets of features are strings in hexadecimal, because they have 64 bits, and
- * names; numbers that the back-end does not tell are null.
+ * The offer for programs. Sets of features have 64 bits, which do not fit into a number of JSON: they are
+ * text in hexadecimal, and names. Numbers are text for the same reason, or null when they are not told.
  */
-export function reportJson({ offer, results }: ProbeReport): string {
+export function offerJson(offer: Offer): Readonly<Record<string, unknown>> {
   const { features, protocolFeatures, queuePairs, memorySlots } = offer;
-  const json = {
-    offer: {
-      features: { bits: hex(features), names: featureNames(features) },
-      protocolFeatures: {
-        bits: hex(protocolFeatures),
-        names: protocolFeatureNames(protocolFeatures),
-      },
-      // 64 bits do not fit into a number of JSON.
-      queuePairs: queuePairs === null ? null : `${queuePairs}`,
-      memorySlots: memorySlots === null ? null : `${memorySlots}`,
+  return {
+    features: { bits: hex(features), names: featureNames(features) },
+    protocolFeatures: {
+      bits: hex(protocolFeatures),
+      names: protocolFeatureNames(protocolFeatures),
     },
-    checks: results,
-    isClean: isClean(results),
+    queuePairs: queuePairs === null ? null : `${queuePairs}`,
+    memorySlots: memorySlots === null ? null : `${memorySlots}`,
   };
+}
+
+/** Everything for programs. */
+export function reportJson({ offer, results }: ProbeReport): string {
+  const json = { offer: offerJson(offer), checks: results, isClean: isClean(results) };
   return `${JSON.stringify(json, null, 2)}\n`;
 }
 

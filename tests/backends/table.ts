@@ -6,7 +6,7 @@
 import { columns } from "../../src/cli/columns.ts";
 import { CHECKS } from "../../src/probe/checks/all.ts";
 import type { ProbeReport } from "../../src/probe/probe.ts";
-import { offerText } from "../../src/probe/report.ts";
+import { offerJson, offerText } from "../../src/probe/report.ts";
 import type { CheckResult, Verdict } from "../../src/probe/verdict.ts";
 
 /** What was found out about one back-end. */
@@ -49,7 +49,15 @@ export function tableJson(table: readonly Column[]): string {
     })),
   }));
   const missing = table.flatMap(({ title, reason }) => reason === null ? [] : [[title, reason]]);
-  return `${JSON.stringify({ checks, missing: Object.fromEntries(missing) }, null, 2)}\n`;
+  const offers = table.flatMap(({ title, report }) =>
+    report === null ? [] : [[title, offerJson(report.offer)]]
+  );
+  const json = {
+    offers: Object.fromEntries(offers),
+    checks,
+    missing: Object.fromEntries(missing),
+  };
+  return `${JSON.stringify(json, null, 2)}\n`;
 }
 
 function resultOf({ report }: Column, id: string): CheckResult | null {

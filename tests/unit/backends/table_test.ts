@@ -29,7 +29,8 @@ Deno.test("tableText says what was seen where something deviates, and what was n
 });
 
 Deno.test("tableJson has the results by check and back-end", () => {
-  const { checks, missing } = JSON.parse(tableJson([column("one", "ok"), MISSING]));
+  const { checks, missing, offers } = JSON.parse(tableJson([column("one", "ok"), MISSING]));
   deepStrictEqual(checks[0].results, { one: { verdict: "ok", detail: "seen" } });
+  deepStrictEqual(offers.one.features, { bits: "0x1", names: ["csum"] });
   deepStrictEqual([checks.length, missing], [CHECKS.length, { third: "third is not installed" }]);
 });
