@@ -42,10 +42,12 @@ Deno.test("probe finds nothing that deviates in a port of this switch", async ()
   deepStrictEqual([offer.queuePairs, offer.memorySlots], [2n, 64n]);
   deepStrictEqual(results.filter(({ verdict }) => verdict !== "ok"), []);
   strictEqual(results.length, CHECKS.length);
-  // It does no harm: nothing is refused, no ring breaks, nobody must be disconnected.
+  // It does no harm: nothing is refused, no ring breaks, nobody must be disconnected, and nobody else
+  // gets a frame.
   const { counters } = lab.report("a");
   const { ringFaults, refusedRequests, closedConnections } = counters;
   deepStrictEqual([ringFaults, refusedRequests, closedConnections], [0, 0, 0]);
+  strictEqual(lab.report("b").counters.transmittedFrames, 0);
   await lab.idle("a");
   strictEqual(countDescriptors(), before);
 });
