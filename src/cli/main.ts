@@ -15,6 +15,7 @@ import { demo } from "./demo.ts";
 import { EXIT_CRASH, EXIT_FAILURE, EXIT_OK, EXIT_REFUSED, EXIT_USAGE } from "./exit_codes.ts";
 import { type Io, type LiveIo, terminal } from "./io.ts";
 import { ownCommand } from "./own_command.ts";
+import { probeCommand, type ProbeCommandOptions } from "./probe.ts";
 import { installedQemu, OLDEST_QEMU, qemuArguments, shellLines } from "./qemu_args.ts";
 import { run } from "./run.ts";
 import { supervise, SupervisorGone, tieToSupervisor } from "./supervise.ts";
@@ -24,6 +25,7 @@ import { versionText } from "./version.ts";
 const DEFAULT_MEMORY = "256M";
 const MEMORY_LIMIT_MIB = Number(MAX_MEMORY_BYTES >> 20n);
 const DEFAULT_DEMO_SECONDS = 2;
+const DEFAULT_PROBE_TIMEOUT_SECONDS = 3;
 const SUPERVISE = "--supervise";
 
 /**
@@ -141,6 +143,26 @@ function commands(args: readonly string[], io: Io, done: (code: number) => void)
     .description("Run a switch and two in-process hosts over real sockets: ARP, ping, full speed.")
     .option("-s, --seconds <n>", "how long frames are sent", seconds, DEFAULT_DEMO_SECONDS)
     .action(async (options: { seconds: number }) => done(await demo(options.seconds, io)));
+
+  program.command("probe")
+    .summary("ask a vhost-user back-end how it behaves")
+    .description(
+      "Connect to any vhost-user back-end for network devices, say what it offers, and check what " +
+        "it does against the specification: exit 0 when nothing deviates, 1 otherwise. It does no " +
+        "harm, but the back-end must have no other front-end meanwhile.",
+    )
+    .argument("<socket>", "where the back-end listens")
+    .option("--listen", "listen there: the back-end connects to us")
+    .option("--json", "print JSON instead of a table")
+    .option(
+      "--timeout <seconds>",
+      "how long each answer may take",
+      seconds,
+      DEFAULT_PROBE_TIMEOUT_SECONDS,
+    )
+    .action(async (path: string, options: ProbeCommandOptions) => {
+      done(await probeCommand(path, options, io));
+    });
 
   return program;
 }

@@ -59,8 +59,26 @@ export const VIRTIO_NET_F_GUEST_USO6 = 55;
 /** The driver may send UDP super-packets (VIRTIO 1.3, 5.1.3). */
 export const VIRTIO_NET_F_HOST_USO = 56;
 
-/** Names for people, by bit. */
+/** Names for people, by bit; also of features that others offer (VIRTIO 1.2, 5.1.3). */
 const NAMES: ReadonlyMap<number, string> = new Map([
+  [2, "ctrl_guest_offloads"],
+  [6, "gso"],
+  [10, "guest_ufo"],
+  [14, "host_ufo"],
+  [18, "ctrl_rx"],
+  [19, "ctrl_vlan"],
+  [23, "ctrl_mac_addr"],
+  [24, "notify_on_empty"],
+  [33, "access_platform"],
+  [36, "order_platform"],
+  [38, "notification_data"],
+  [40, "ring_reset"],
+  [57, "hash_report"],
+  [59, "guest_hdrlen"],
+  [60, "rss"],
+  [61, "rsc_ext"],
+  [62, "standby"],
+  [63, "speed_duplex"],
   [VIRTIO_NET_F_CSUM, "csum"],
   [VIRTIO_NET_F_GUEST_CSUM, "guest_csum"],
   [VIRTIO_NET_F_MTU, "mtu"],

@@ -87,6 +87,18 @@ export interface ForwarderOptions {
   readonly core: number;
 }
 
+/** How an echo is started. */
+export interface EchoOptions {
+  /** vhost-user socket on which it listens. */
+  readonly socket: string;
+  /** Queue pairs. */
+  readonly queues: number;
+  /** Pages to use. */
+  readonly memory: DpdkMemory;
+  /** Core of all its threads. */
+  readonly core: number;
+}
+
 /** Counters of one port as testpmd sees them since its start. */
 export interface PortStats {
   /** testpmd's port number. */
@@ -215,6 +227,22 @@ export function forwarderArguments(options: ForwarderOptions, filePrefix: string
 }
 
 /**
+ * The command line of an echo: one `net_vhost` port that sends every frame back as it came.
+ *
+ * @param options How it is started.
+ * @param filePrefix DPDK's name for this process; unique on the machine.
+ * @returns The arguments of `dpdk-testpmd`.
+ */
+export function echoArguments(options: EchoOptions, filePrefix: string): string[] {
+  return [
+    ...environmentArguments(options, filePrefix),
+    `--vdev=net_vhost0,iface=${options.socket},queues=${options.queues}`,
+    "--",
+    ...forwardingArguments("io", "loop", options.queues),
+  ];
+}
+
+/**
  * DPDK's memory options.
  *
  * @param memory Pages to use.
@@ -271,9 +299,21 @@ export class Testpmd implements AsyncDisposable {
     return Testpmd.#start(forwarderArguments(options, Testpmd.#filePrefix()), options);
   }
 
+  /**
+   * Starts an echo and waits for its prompt; its socket then listens.
+   *
+   * @param options How it is started.
+   * @returns The echo, not yet forwarding; the caller disposes it.
+   * @throws {Error} If testpmd refuses to start.
+   */
+  static startEcho({ socket, ...options }: EchoOptions): Promise<Testpmd> {
+    const args = echoArguments({ socket, ...options }, Testpmd.#filePrefix());
+    return Testpmd.#start(args, { ...options, sockets: [socket] });
+  }
+
   static async #start(
     args: readonly string[],
-    { core, sockets }: Pick<GeneratorOptions, "core" | "sockets">,
+    { core, sockets }: { readonly core: number; readonly sockets: readonly [string, ...string[]] },
   ): Promise<Testpmd> {
     const env = runtimeEnvironment(dirname(sockets[0]));
     const console = new ConsoleProcess("dpdk-testpmd", args, { core, env, lineBuffered: true });

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import project from "../../deno.json" with { type: "json" };
 import { parseTopology } from "../../config/load.ts";
 import { main } from "../../src/cli/main.ts";
+import { Switch } from "../../src/control/switch.ts";
 import { readmeBlocks, readmeCommands } from "../support/readme.ts";
 import { MemoryIo, TemporaryFolder } from "./cli/memory_io.ts";
 
@@ -51,13 +52,30 @@ Deno.test("README has commands that do what it says", async () => {
   const commands = readmeCommands()
     .flatMap((line) => /deno run -A mod\.ts ([^)]*)\)?/.exec(line)?.[1] ?? [])
     .map((line) => line.trim().split(" ").map((word) => word === "lab.yaml" ? file : word));
-  // The e2e tests play the lab.
-  const runnable = commands.filter(([name]) => name !== "run");
+  // The e2e tests play the lab, and the next test probes it.
+  const runnable = commands.filter(([name]) => name !== "run" && name !== "probe");
   deepStrictEqual(runnable.map(([name]) => name), ["qemu-args", "qemu-args", "validate"]);
   for (const command of runnable) {
     const io = new MemoryIo();
     strictEqual(await main(command, io), 0, `${command.join(" ")}: ${io.stderr}`);
     match(io.stdout, command[0] === "validate" ? /good: 2 ports/ : /-m 1024M/);
+  }
+});
+
+Deno.test("README has a probe that finds nothing that deviates in its lab", async () => {
+  using folder = new TemporaryFolder();
+  const [probe] = readmeCommands().flatMap((line) => /mod\.ts (probe .*)/.exec(line)?.[1] ?? []);
+  const [name, socket] = probe!.split(" ");
+  const events = { onPortEvent: () => {}, onWorkerEvent: () => {}, onFailure: () => {} };
+  const topology = parseTopology(readmeBlocks("yaml")[0]!, join(folder.path, "lab.yaml"));
+  const lab = new Switch(topology, events);
+  await lab.open();
+  try {
+    const io = new MemoryIo();
+    strictEqual(await main([name!, join(folder.path, socket!)], io), 0, io.stdout + io.stderr);
+    match(io.stdout, / 0 deviates, /);
+  } finally {
+    await lab.close();
   }
 });
 

@@ -33,7 +33,7 @@ async function labswitch(...args: string[]): Promise<Result> {
 Deno.test("main explains itself on standard output with --help, -h and help", async () => {
   const { code, out, err } = await labswitch("--help");
   deepStrictEqual([code, err], [0, ""]);
-  for (const command of ["run", "validate", "qemu-args", "schema", "demo"]) {
+  for (const command of ["run", "validate", "qemu-args", "schema", "demo", "probe"]) {
     match(out, new RegExp(`^ {2}${command} `, "m"));
   }
   deepStrictEqual(await labswitch("-h"), { code, out, err });
@@ -52,6 +52,14 @@ Deno.test("main explains the supervisor in the help of run", async () => {
   const { code, out } = await labswitch("run", "--help");
   strictEqual(code, 0);
   match(out, /^ +--supervise +run it in a process of its own, and start it again when it dies$/m);
+});
+
+Deno.test("main explains in the help of probe how long it waits, and what it returns", async () => {
+  const { code, out } = await labswitch("probe", "--help");
+  strictEqual(code, 0);
+  match(out, /^Usage: labswitch probe \[options\] <socket>$/m);
+  match(out, /^ +--timeout <seconds> +how long each answer may take \(default: 3\)$/m);
+  match(out.replaceAll(/\s+/g, " "), /exit 0 when nothing deviates, 1 otherwise/);
 });
 
 Deno.test("main shows in the help of qemu-args the default memory as a user writes it", async () => {

@@ -1,5 +1,6 @@
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import {
+  echoArguments,
   forwarderArguments,
   generatorArguments,
   type GeneratorOptions,
@@ -157,4 +158,11 @@ Deno.test("forwarderArguments names the pages to use", () => {
   const normal = forwarderArguments({ ...generator, memory: normalPages }, "unique");
   ok(normal.includes("--no-huge"));
   ok(!normal.includes("--single-file-segments"));
+});
+
+Deno.test("echoArguments has one port that sends every frame back", () => {
+  const args = echoArguments({ socket: "/run/a", queues: 2, memory: normalPages, core: 0 }, "test");
+  ok(args.includes("--vdev=net_vhost0,iface=/run/a,queues=2"));
+  ok(args.includes("--forward-mode=io"));
+  ok(args.includes("--port-topology=loop"));
 });

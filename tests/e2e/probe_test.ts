@@ -1,0 +1,48 @@
+/**
+ * The probe against a back-end that others wrote.
+ *
+ * Where that deviates is its own affair; what is checked is that the probe comes to its end with it, and
+ * that what every guest needs is `ok`. `deno task conformance` does the same with OVS-DPDK.
+ *
+ * @module
+ */
+import { deepStrictEqual, strictEqual } from "node:assert/strict";
+import { CHECKS } from "../../src/probe/checks/all.ts";
+import type { ProbeReport } from "../../src/probe/probe.ts";
+import { dpdkVhost } from "../backends/backend.ts";
+import { probeBackend } from "../backends/trial.ts";
+import { testWith } from "../support/test_with.ts";
+
+const TIMEOUT_MS = 5000;
+
+/** Without these, no guest could use the back-end. */
+const ESSENTIAL = [
+  "features-stable",
+  "features-reconnect",
+  "protocol-features-offered",
+  "reply-ack",
+  "queue-pairs",
+  "attach-split",
+  "attach-split-event-idx",
+  "attach-mrg-rxbuf",
+  "chain-split",
+  "indirect-split",
+  "receive-mrg-rxbuf",
+  "call-wanted-split",
+  "base-split",
+  "stop-split",
+  "restart-split",
+  "reconnect",
+  "second-region",
+];
+
+testWith(dpdkVhost.missing, "probe comes to terms with DPDK's vhost driver", async () => {
+  requireEssentials(await probeBackend(dpdkVhost, { timeoutMs: TIMEOUT_MS }));
+});
+
+function requireEssentials({ results }: ProbeReport): void {
+  strictEqual(results.length, CHECKS.length);
+  const essential = results.filter(({ id }) => ESSENTIAL.includes(id));
+  strictEqual(essential.length, ESSENTIAL.length);
+  deepStrictEqual(essential.filter(({ verdict }) => verdict !== "ok"), []);
+}
