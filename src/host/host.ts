@@ -1,5 +1,6 @@
 /**
- * An in-process host with one address: answers ARP and ping, resolves, pings, and sends back
+ * A host of the demo with one address, which talks of its own accord (a host port only answers, see
+ * {@linkcode Station}): answers ARP and ping, resolves, pings, and sends back
  * experimental frames. Free of I/O: frames come in and go out through functions.
  *
  * @module
