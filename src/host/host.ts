@@ -1,7 +1,7 @@
 /**
- * A host of the demo with one address, which talks of its own accord (a host port only answers, see
- * {@linkcode Station}): answers ARP and ping, resolves, pings, and sends back
- * experimental frames. Free of I/O: frames come in and go out through functions.
+ * A host of the demo with one address: answers ARP and ping, resolves, pings, and sends back
+ * experimental frames. A host port only answers, see station.ts. Free of I/O: frames come in and go
+ * out through functions.
  *
  * @module
  */
