@@ -24,6 +24,11 @@ export function isFromStation(frame: Uint8Array): boolean {
   return (frame[ETHERNET.offset.source]! & 1) === 0;
 }
 
+/** Whether a frame is for us or for a group: a switch floods frames for others, too. */
+export function isHeard(frame: Uint8Array, mac: Uint8Array): boolean {
+  return (frame[0]! & 1) !== 0 || isAt(frame, 0, mac);
+}
+
 /**
  * Makes a frame for the station that sent another one.
  *

@@ -1,6 +1,7 @@
 /**
- * An in-process host with one address: answers ARP and ping, resolves, pings, and sends back
- * experimental frames. Free of I/O: frames come in and go out through functions.
+ * A host of the demo with one address: answers ARP and ping, resolves, pings, and sends back
+ * experimental frames. A host port only answers, see station.ts. Free of I/O: frames come in and go
+ * out through functions.
  *
  * @module
  */

@@ -13,7 +13,7 @@ import { isIcmp6 } from "../ethernet/icmp6.ts";
 import { decodeIpv4 } from "../ethernet/ipv4.ts";
 import { decodeIpv6 } from "../ethernet/ipv6.ts";
 import { u16be } from "../layout/struct.ts";
-import { isAt, isFromStation, viewOf } from "./answers.ts";
+import { isAt, isFromStation, isHeard, viewOf } from "./answers.ts";
 import { answerArp } from "./arp_answer.ts";
 import { answerDhcp, BROADCAST_IP } from "./dhcp_answer.ts";
 import { answerEcho4, answerEcho6, isForStation } from "./echo_answer.ts";
@@ -48,8 +48,8 @@ export class Station {
    * @returns The frame to send, or null when there is none.
    */
   answer(frame: Uint8Array, now: number): Uint8Array | null {
-    if (frame.length < ETHERNET.size || !isFromStation(frame)) return null;
     const { mac, ipv4 } = this.#parts;
+    if (frame.length < ETHERNET.size || !isFromStation(frame) || !isHeard(frame, mac)) return null;
     switch (u16be.get(viewOf(frame), ETHERNET.offset.type)) {
       case ETHERTYPE_ARP:
         return ipv4 === null ? null : answerArp(frame, mac, ipv4);

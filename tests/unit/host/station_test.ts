@@ -120,6 +120,14 @@ Deno.test("Station answers no ping to a group, to a broadcast or to another host
   strictEqual(answer(ping4(US, { ...HOST, mac: US.mac })), null);
 });
 
+Deno.test("Station answers no frame for another station, which a switch floods as well", () => {
+  const other = parseMac("52:54:00:00:00:03");
+  for (const frame of [arpRequest(US, HOST.ip), solicitation(US, HOST.ip6), ping6(US, HOST)]) {
+    ok(answer(changed(frame, 0, ...HOST.mac)) !== null);
+    strictEqual(answer(changed(frame, 0, ...other)), null);
+  }
+});
+
 Deno.test("Station answers nobody who is a group", () => {
   for (const address of ["0.0.0.0", "224.0.0.1", "255.255.255.255"]) {
     strictEqual(answer(ping4(US, HOST, { source: parseIpv4(address) })), null, address);
