@@ -58,6 +58,9 @@ export interface FrontendPortParts {
   readonly onEvent: (event: PortEvent) => void;
 }
 
+/** A back-end that stays so long works: when it leaves, the pause before the next one is short again. */
+const STEADY_MS = 1000;
+
 /** One port to a back-end. */
 export class FrontendPort implements SwitchPort {
   readonly name: string;
@@ -70,6 +73,8 @@ export class FrontendPort implements SwitchPort {
   #connection: FrontendConnection | null = null;
   /** Why the last connection could not be used; the same reason again is not reported. */
   #lastReason: string | null = null;
+  /** When frames began to flow. */
+  #upSince = 0;
   #isClosing = false;
 
   /** @param parts What it works with. */
@@ -115,7 +120,7 @@ export class FrontendPort implements SwitchPort {
   }
 
   relieveCalls(): void {
-    // The kick eventfds are our own, and nobody can make a write to them wait.
+    this.#device.relieveCalls();
   }
 
   restoreRings(): void {
@@ -149,6 +154,7 @@ export class FrontendPort implements SwitchPort {
   #start(features: bigint, peer: { readonly pid: number; readonly name: string }): void {
     this.#device.start();
     this.#lastReason = null;
+    this.#upSince = performance.now();
     this.#parts.onEvent({ kind: "connected", port: this.name, peer });
     const { memory } = this.#parts;
     this.#parts.onEvent({
@@ -164,11 +170,12 @@ export class FrontendPort implements SwitchPort {
     if (reason !== null) this.#parts.state.countOne(this.number, C_CLOSED_CONNECTIONS);
     if (this.#isClosing) return;
     // A back-end that is met again and again, and never works, is not news each time.
-    const text = reason?.message ?? null;
+    const text = reason?.message ?? (wasUp ? null : "the back-end hung up before it was ready");
     if (wasUp || text !== this.#lastReason) {
       this.#parts.onEvent({ kind: "disconnected", port: this.name, reason: text });
     }
     this.#lastReason = text;
-    this.#endpoint.released(wasUp && reason === null);
+    const isSteady = wasUp && performance.now() - this.#upSince >= STEADY_MS;
+    this.#endpoint.released(isSteady && reason === null);
   }
 }
