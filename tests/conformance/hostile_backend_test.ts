@@ -145,7 +145,7 @@ testBackend("FrontendPort closes more descriptors than fit, and leaves (B07)", a
   await eventually("closed descriptors", () => countDescriptors() <= before || null);
 });
 
-for (const request of [1, 2, 3, 6, 9, 0xffff_ffff]) {
+for (const request of [3, 0xffff_ffff]) {
   testBackend(
     `FrontendPort offers no back-end channel, and leaves who sends request ${request} (B21)`,
     async (scene) => {

@@ -86,7 +86,7 @@ export async function isLeft(
   { lab, backend }: BackendScene,
   behave: (peer: HostilePeer) => Promise<void>,
   reason: RegExp,
-  rounds = 3,
+  rounds = 2,
 ): Promise<void> {
   const start = performance.now();
   const { closedConnections } = lab.report("up").counters;
