@@ -29,12 +29,13 @@ const SLOT_BYTES = 2048;
 /** How long the shared memory is written over. */
 const SCRIBBLE_MS = 2000;
 const CHUNK_BYTES = 65536;
+/** Frames each way that are exchanged before an attack. */
+const EXCHANGED = 3;
 
 const UNOWNED = "the back-end claims to have used a buffer that it does not have";
-const TOO_MANY = "the back-end claims to have used more buffers than it has";
 
 /** What a back-end does that is attached, with the guest of port `a` beside it. */
-type Attack = (peer: HostilePeer, guest: TestGuest, scene: BackendScene) => Promise<void>;
+type Attack = (peer: HostilePeer, guest: TestGuest, scene: BackendScene) => Promise<void> | void;
 
 /** Attaches both, and lets them exchange frames before the attack. */
 async function attacked(scene: BackendScene, withheld: bigint, attack: Attack): Promise<void> {
@@ -105,7 +106,7 @@ function used(ring: DeviceRing, id: number, times = 1): void {
 for (const id of [256, 0xffff]) {
   testReset(`has filled buffer ${id} of 256 (B08)`, async (peer) => {
     used(peer.receive, id);
-    await show(peer);
+    show(peer);
   }, `ring 0: ${UNOWNED}`);
 }
 
@@ -121,9 +122,9 @@ testReset("has sent what it was not given (B09)", async (peer, guest) => {
   showSent(peer, guest);
 }, `ring 1: ${UNOWNED}`);
 
-testReset("has filled the same buffer twice (B10)", async (peer) => {
+testReset("has filled the same buffer twice (B10)", (peer) => {
   used(peer.receive, peer.fill(backendFrame(1)));
-  await show(peer);
+  show(peer);
 }, `ring 0: ${UNOWNED}`);
 
 testReset("has sent the same buffer twice (B10)", async (peer, guest) => {
@@ -154,9 +155,8 @@ testReset(
   (peer) => {
     (peer.receive as SplitDeviceRing).usedIndex += 257;
     show(peer);
-    return Promise.resolve();
   },
-  `ring 0: ${TOO_MANY}`,
+  `ring 0: ${UNOWNED}`,
   SPLIT,
 );
 
@@ -167,7 +167,7 @@ testReset(
     (peer.transmit as SplitDeviceRing).usedIndex += 2;
     showSent(peer, guest);
   },
-  `ring 1: ${TOO_MANY}`,
+  `ring 1: ${UNOWNED}`,
   SPLIT,
 );
 
@@ -176,20 +176,19 @@ testReset(
   (peer) => {
     (peer.receive as SplitDeviceRing).usedIndex -= 1;
     show(peer);
-    return Promise.resolve();
   },
-  `ring 0: ${TOO_MANY}`,
+  `ring 0: ${UNOWNED}`,
   SPLIT,
 );
 
 testReset(
   "takes back what it has sent (B13)",
   (peer, guest) => {
-    (peer.transmit as SplitDeviceRing).usedIndex -= 1;
+    // The switch has not looked at the last one yet.
+    (peer.transmit as SplitDeviceRing).usedIndex -= 2;
     showSent(peer, guest);
-    return Promise.resolve();
   },
-  `ring 1: ${TOO_MANY}`,
+  `ring 1: ${UNOWNED}`,
   SPLIT,
 );
 
@@ -202,7 +201,6 @@ function mark(peer: HostilePeer, ring: DeviceRing, entry: number): void {
 // A packed ring has no index: the marks count only where the ring is looked at next.
 testOn("does not look where nothing was given to the back-end (B12)", (peer) => {
   for (let entry = 100; entry < 256; entry++) mark(peer, peer.transmit, entry);
-  return Promise.resolve();
 }, PACKED);
 
 testOn("does not look back at what was used before (B13)", (peer) => {
@@ -210,7 +208,6 @@ testOn("does not look back at what was used before (B13)", (peer) => {
     for (const entry of [0, 1, 2]) mark(peer, ring, entry);
   }
   peer.signal();
-  return Promise.resolve();
 }, PACKED);
 
 for (const buffers of [0, 2, 257, 0xffff]) {
@@ -253,11 +250,11 @@ testOn("drops frames that lie about checksum and segments (B15)", async (peer, _
 
 testOn("goes on when all descriptors are written over (B16)", async (peer, guest) => {
   const buffers = Array.from({ length: 8 }, () => peer.receive.take()!);
+  // In a packed ring they are also how the back-end speaks: what it has used stays, and the marks.
+  const isPacked = !(peer.receive instanceof SplitDeviceRing);
   for (const { places, size } of [peer.receive, peer.transmit]) {
-    for (let entry = 0; entry < size; entry++) {
+    for (let entry = isPacked ? EXCHANGED : 0; entry < size; entry++) {
       const at = places.desc + 16 * entry;
-      // The marks of a packed ring are how the back-end speaks, and stay.
-      const isPacked = !(peer.receive instanceof SplitDeviceRing);
       peer.bytes.fill(0xff, at, at + (isPacked ? 14 : 16));
     }
   }
@@ -304,10 +301,9 @@ for (const [format, withheld] of Object.entries(FORMATS)) {
         if (performance.now() < end) await peer.end();
       }
       ok(rounds > 10, `only ${rounds} rounds`);
-      const known = new Set([`ring 0: ${UNOWNED}`, `ring 0: ${TOO_MANY}`, `ring 1: ${UNOWNED}`]);
-      known.add(`ring 1: ${TOO_MANY}`);
+      const known = new Set([null, `ring 0: ${UNOWNED}`, `ring 1: ${UNOWNED}`]);
       await scene.lab.idle("up");
-      ok(endings(scene.lab).every((text) => text === null || known.has(text)));
+      ok(endings(scene.lab).every((text) => known.has(text)));
     },
   );
 }
