@@ -104,7 +104,7 @@ function used(ring: DeviceRing, id: number, times = 1): void {
 }
 
 for (const id of [256, 0xffff]) {
-  testReset(`has filled buffer ${id} of 256 (B08)`, async (peer) => {
+  testReset(`has filled buffer ${id} of 256 (B08)`, (peer) => {
     used(peer.receive, id);
     show(peer);
   }, `ring 0: ${UNOWNED}`);
