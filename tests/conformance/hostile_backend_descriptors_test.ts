@@ -20,14 +20,12 @@ import { featureSet, VIRTIO_F_RING_PACKED } from "../../src/virtio/features.ts";
 import { exchange, exchangeWith, guestFrame, testBackend } from "../support/backend_lab.ts";
 import { eventually } from "../support/eventually.ts";
 import type { HostilePeer } from "../support/hostile_backend.ts";
-import { type KickStormRole, STORM_CONTROL_BYTES, STORM_STOP } from "../support/kick_storm.ts";
-import { Racer } from "../support/racer.ts";
-import type { RacingEventFdRole } from "../support/racing_eventfd.ts";
 import { TestGuest } from "../support/test_guest.ts";
 
 // bits/fcntl-linux.h, linux/falloc.h
 const F_SETFL = 4;
 const O_RDWR = 2;
+const O_NONBLOCK = 0o4000;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 /** The largest count there can be (eventfd(2)): the next write waits, if it may. */
@@ -37,8 +35,15 @@ const ROUNDS = 20;
 
 /** Fills the count, and lets whoever writes to it wait. */
 function makeWait(fd: Fd): void {
-  libc().write(fd.number, FULL, 8n);
+  forbidWaiting(fd.number);
+  libc().read(fd.number, new Uint8Array(8), 8n);
+  strictEqual(libc().write(fd.number, FULL, 8n), 8n);
   check(libc().fcntl(fd.number, F_SETFL, O_RDWR), "let an eventfd wait");
+}
+
+/** This thread must not wait for itself. */
+function forbidWaiting(fd: number): void {
+  check(libc().fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK), "forbid an eventfd to wait");
 }
 
 /** Both kick eventfds, as soon as the back-end has them. */
@@ -64,40 +69,30 @@ testBackend("FrontendPort does not wait for kicks that nobody takes", async ({ l
   }
 });
 
-testBackend("FrontendPort does not wait for kicks while a thread fills them", async (scene) => {
-  const { lab, backend } = scene;
+testBackend("FrontendPort does not wait for kicks while threads fill them", async (scene) => {
+  const { lab, backend, racers } = scene;
+  const [filler, opener] = [racers[0]!, racers[1]!];
   using peer = await backend.attach();
   await using guest = await TestGuest.attach(lab.path("a"));
-  using filler = new Racer<RacingEventFdRole>("racing_eventfd.ts");
-  using opener = new Racer<RacingEventFdRole>("racing_eventfd.ts");
   const fd = peer.kick(1).number;
   await filler.begin({ fd, act: "fill" });
   await opener.begin({ fd, act: "let wait" });
   for (let round = 0; round < ROUNDS; round++) await exchangeWith(guest, peer);
   await opener.end();
+  forbidWaiting(fd);
   const count = new Uint8Array(8);
   await filler.end(() => void libc().read(fd, count, 8n));
-});
+}, { racers: 2 });
 
-testBackend("FrontendPort serves everybody in a storm of calls (B17)", async ({ lab, backend }) => {
+testBackend("FrontendPort serves everybody in a storm of calls (B17)", async (scene) => {
+  const { lab, backend, racers } = scene;
   using peer = await backend.attach();
   await using guest = await TestGuest.attach(lab.path("a"));
-  const worker = new Worker(new URL("../support/kick_storm.ts", import.meta.url), {
-    type: "module",
-  });
-  const control = new SharedArrayBuffer(STORM_CONTROL_BYTES);
-  const answer = () => new Promise((resolve) => worker.onmessage = resolve);
-  worker.postMessage({ fd: peer.call(0).number, control } satisfies KickStormRole);
-  await answer();
-  try {
-    for (let round = 0; round < ROUNDS; round++) await exchangeWith(guest, peer);
-  } finally {
-    const isOver = answer();
-    Atomics.store(new Int32Array(control), STORM_STOP, 1);
-    await isOver;
-    worker.terminate();
-  }
-});
+  await racers[0]!.begin({ fd: peer.call(0).number, act: "signal" });
+  await racers[1]!.begin({ fd: peer.call(1).number, act: "signal" });
+  for (let round = 0; round < ROUNDS; round++) await exchangeWith(guest, peer);
+  for (const racer of racers) await racer.end();
+}, { racers: 2 });
 
 testBackend(
   "FrontendPort's memory cannot be cut off, grown or sealed by a back-end",

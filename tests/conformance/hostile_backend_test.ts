@@ -215,7 +215,7 @@ testBackend("FrontendPort leaves a back-end that never accepts (B23)", async ({ 
 
 Deno.test("FrontendPort is not blocked by a queue of connections that is full (B23)", async () => {
   await using lab = await TestLab.open(BACKEND_LAB);
-  using backend = new HostileBackend(lab.path("up"), 0);
+  using backend = new HostileBackend(lab.path("up"), () => false, 0);
   // Whoever comes first fills it, and the port finds no room or no answer.
   using _crowd = await lab.connect("up");
   await lab.exchange("b", "c");

@@ -7,6 +7,7 @@
  * @module
  */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { EventFd } from "../../ffi/eventfd.ts";
 import type { PortEvent } from "../../src/control/events.ts";
 import { HEADER_BYTES } from "../../src/virtio/features.ts";
 import { concatenate } from "./bytes.ts";
@@ -14,6 +15,8 @@ import { eventually } from "./eventually.ts";
 import { BROADCAST, makeFrame, stationAddress } from "./frames.ts";
 import { HostileBackend, type HostilePeer } from "./hostile_backend.ts";
 import { countDescriptors, countMappings } from "./leaks.ts";
+import { Racer } from "./racer.ts";
+import type { RacingEventFdRole } from "./racing_eventfd.ts";
 import { TestGuest } from "./test_guest.ts";
 import { TestLab, type TestLabOptions } from "./test_lab.ts";
 
@@ -41,6 +44,14 @@ export interface BackendScene {
   readonly lab: TestLab;
   /** Listens where port `up` connects. */
   readonly backend: HostileBackend;
+  /** Threads that work against event descriptors. */
+  readonly racers: readonly Racer<RacingEventFdRole>[];
+}
+
+/** How an attack is set up. */
+export interface BackendOptions extends TestLabOptions {
+  /** How many threads it wants; none unless given. */
+  readonly racers?: number;
 }
 
 /**
@@ -54,18 +65,21 @@ export interface BackendScene {
 export function testBackend(
   name: string,
   attack: (scene: BackendScene) => Promise<void>,
-  options: TestLabOptions = {},
+  options: BackendOptions = {},
 ): void {
   Deno.test(name, async () => {
+    using stack = new DisposableStack();
+    const racers = await startRacers(stack, options.racers ?? 0);
     await using lab = await TestLab.open({ ...BACKEND_LAB, ...options });
+    const isUp = () => lab.report("up").state === "up";
     const before = holdings();
     {
-      using backend = new HostileBackend(lab.path("up"));
-      await withBystanders(lab, () => attack({ lab, backend }));
+      using backend = new HostileBackend(lab.path("up"), isUp);
+      await withBystanders(lab, () => attack({ lab, backend, racers }));
     }
     await isGivenBack(lab, before);
     {
-      using backend = new HostileBackend(lab.path("up"));
+      using backend = new HostileBackend(lab.path("up"), isUp);
       using peer = await backend.attach();
       await exchange(lab, peer);
     }
@@ -146,6 +160,22 @@ export async function exchangeWith(guest: TestGuest, peer: HostilePeer): Promise
     peer.sendFrame(back);
     deepStrictEqual(await guest.receive(), back.subarray(HEADER_BYTES));
   }
+}
+
+// A thread of Deno's has descriptors of its own, which are there from its first race on.
+async function startRacers(
+  stack: DisposableStack,
+  count: number,
+): Promise<Racer<RacingEventFdRole>[]> {
+  using event = EventFd.create();
+  const racers: Racer<RacingEventFdRole>[] = [];
+  for (let i = 0; i < count; i++) {
+    const racer = stack.use(new Racer<RacingEventFdRole>("racing_eventfd.ts"));
+    await racer.begin({ fd: event.fd.number, act: "signal" });
+    await racer.end();
+    racers.push(racer);
+  }
+  return racers;
 }
 
 // The pair sends for as long as something else goes on, and does not lose a frame.

@@ -52,14 +52,17 @@ export class HostileBackend implements Disposable {
   /** Where it listens. */
   readonly path: string;
   readonly #listener: Fd;
+  readonly #isUp: () => boolean;
   readonly #stack = new DisposableStack();
 
   /**
    * @param path Where to listen.
+   * @param isUp Whether the switch takes the back-end for ready.
    * @param backlog Connections that may wait.
    */
-  constructor(path: string, backlog = 16) {
+  constructor(path: string, isUp: () => boolean, backlog = 16) {
     this.path = path;
+    this.#isUp = isUp;
     this.#listener = listenUnix(path, { backlog });
   }
 
@@ -74,10 +77,11 @@ export class HostileBackend implements Disposable {
     return await eventually("a front-end", () => this.tryAccept());
   }
 
-  /** Waits for a connection and converses until frames may flow. */
+  /** Waits for a connection and converses until frames flow. */
   async attach(options: HostileOptions = {}): Promise<HostilePeer> {
     const peer = await this.accept();
     await peer.converse(options);
+    await eventually("the port is up", () => this.#isUp() || null);
     return peer;
   }
 
