@@ -19,11 +19,13 @@ import type { State } from "../dataplane/state.ts";
 import { C_CLOSED_CONNECTIONS } from "../dataplane/state_layout.ts";
 import { VhostUserFrontend } from "../vhost_user/frontend.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
+import { readCounters } from "./counters.ts";
 import { ClientEndpoint, type Endpoint, ServerEndpoint } from "./endpoint.ts";
 import type { PortEvent } from "./events.ts";
 import { backendFaultText } from "./faults.ts";
 import { FrontendConnection } from "./frontend_connection.ts";
 import { DRIVER_FEATURES, FrontendDevice } from "./frontend_device.ts";
+import { Mistakes } from "./mistakes.ts";
 import type { PortMemory } from "./port_memory.ts";
 import type { Reactor } from "./reactor.ts";
 import { processName } from "./socket_path.ts";
@@ -67,6 +69,7 @@ export class FrontendPort implements SwitchPort {
   readonly number: number;
   readonly #parts: FrontendPortParts;
   readonly #device: FrontendDevice;
+  readonly #mistakes: Mistakes;
   readonly #endpoint: Endpoint;
   /** What back-ends gave, their sockets included. */
   readonly #foreign = new ForeignDescriptors();
@@ -83,6 +86,9 @@ export class FrontendPort implements SwitchPort {
     this.number = parts.number;
     this.#parts = parts;
     this.#device = new FrontendDevice({ ...parts, port: parts.number });
+    this.#mistakes = new Mistakes(() =>
+      readCounters(parts.state, parts.number, parts.workers.count)
+    );
     const events = {
       onPeer: (socket: Fd) => this.#attach(socket),
       onExhausted: ({ message }: Error) =>
@@ -114,6 +120,8 @@ export class FrontendPort implements SwitchPort {
   }
 
   check(): void {
+    if (!this.#device.isUp) return;
+    this.#reportMistakes();
     const found = this.#device.fault();
     if (found === null) return;
     this.#connection?.close(new Error(`ring ${found.index}: ${backendFaultText(found.fault)}`));
@@ -152,6 +160,7 @@ export class FrontendPort implements SwitchPort {
   }
 
   #start(features: bigint, peer: { readonly pid: number; readonly name: string }): void {
+    this.#mistakes.begin();
     this.#device.start();
     this.#lastReason = null;
     this.#upSince = performance.now();
@@ -163,8 +172,16 @@ export class FrontendPort implements SwitchPort {
     });
   }
 
+  // Said once for each back-end.
+  #reportMistakes(): void {
+    const text = this.#mistakes.news();
+    if (text !== null) this.#parts.onEvent({ kind: "chains-dropped", port: this.name, text });
+  }
+
   #detach(reason: Error | null): void {
     const wasUp = this.#device.isUp;
+    // What it did just before it left.
+    if (wasUp && !this.#isClosing) this.#reportMistakes();
     this.#connection = null;
     this.#device.stop();
     if (reason !== null) this.#parts.state.countOne(this.number, C_CLOSED_CONNECTIONS);
