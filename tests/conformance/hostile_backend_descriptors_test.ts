@@ -2,7 +2,7 @@
  * What a back-end does with the descriptors that it is given by a port of type `vhost-user-frontend`:
  * shared memory and eventfds (B17 and beyond).
  */
-import { strictEqual, throws } from "node:assert/strict";
+import { ok, strictEqual, throws } from "node:assert/strict";
 import { check } from "../../ffi/errno.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { libc } from "../../ffi/libc.ts";
@@ -17,9 +17,16 @@ import {
 import { encode } from "../../src/vhost_user/message.ts";
 import { Request } from "../../src/vhost_user/numbers.ts";
 import { featureSet, VIRTIO_F_RING_PACKED } from "../../src/virtio/features.ts";
-import { exchange, exchangeWith, guestFrame, testBackend } from "../support/backend_lab.ts";
+import {
+  endings,
+  exchange,
+  exchangeWith,
+  guestFrame,
+  testBackend,
+} from "../support/backend_lab.ts";
 import { eventually } from "../support/eventually.ts";
 import type { HostilePeer } from "../support/hostile_backend.ts";
+import { connectLingering } from "../support/lingering_socket.ts";
 import { TestGuest } from "../support/test_guest.ts";
 
 // bits/fcntl-linux.h, linux/falloc.h
@@ -30,6 +37,8 @@ const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 /** The largest count there can be (eventfd(2)): the next write waits, if it may. */
 const FULL = new Uint8Array(new BigUint64Array([2n ** 64n - 2n]).buffer);
+/** Longer than anything else takes. */
+const LINGER_SECONDS = 20;
 /** Bursts of frames while something goes on. */
 const ROUNDS = 20;
 
@@ -135,5 +144,25 @@ testBackend(
     peer.say(encode(Request.GET_FEATURES, 4, new Uint8Array(8)).subarray(0, 5), [peer.socket]);
     peer[Symbol.dispose]();
     await scene.lab.idle("up");
+  },
+);
+
+testBackend(
+  "FrontendPort does not wait for the close of what a back-end gave it",
+  async (scene) => {
+    const { lab, backend } = scene;
+    const { socket, peer: reader } = await connectLingering(LINGER_SECONDS);
+    const start = performance.now();
+    {
+      using peer = await backend.attach();
+      peer.say(encode(Request.GET_FEATURES, 0, new Uint8Array(8)), [socket]);
+      // From now on the switch has the last one.
+      socket.close();
+      await eventually("the switch leaves", () => endings(lab)[0] ?? null);
+    }
+    using next = await backend.attach();
+    await exchange(lab, next);
+    ok(performance.now() - start < LINGER_SECONDS * 1000, "nobody waits");
+    reader.close();
   },
 );
