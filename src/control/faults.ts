@@ -16,9 +16,10 @@ const TEXTS: ReadonlyMap<number, string> = new Map([
   [FAULT_UNMAPPED, "the memory that holds the ring is no longer mapped"],
 ]);
 
+const NOT_THEIRS = "the back-end claims to have used a buffer that it does not have";
 const BACKEND_TEXTS: ReadonlyMap<number, string> = new Map([
-  [FAULT_AVAIL_INDEX, "the back-end claims to have used more buffers than it has"],
-  [FAULT_CHAIN, "the back-end claims to have used a buffer that it does not have"],
+  [FAULT_AVAIL_INDEX, NOT_THEIRS],
+  [FAULT_CHAIN, NOT_THEIRS],
   [FAULT_LOST, "a poll Worker died while it worked on the ring"],
 ]);
 

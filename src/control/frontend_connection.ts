@@ -8,6 +8,7 @@
  * @module
  */
 import type { Fd } from "../../ffi/fd.ts";
+import { ECONNRESET, EPIPE, OsError } from "../../ffi/errno.ts";
 import type { ForeignDescriptors } from "../../ffi/foreign.ts";
 import { receive, send, WOULD_BLOCK } from "../../ffi/unix_socket.ts";
 import { ProtocolError } from "../vhost_user/errors.ts";
@@ -99,6 +100,7 @@ export class FrontendConnection {
     try {
       action();
     } catch (error) {
+      if (isHangUp(error)) return this.close();
       this.close(error instanceof Error ? error : new Error(String(error)));
     }
   }
@@ -150,4 +152,9 @@ export class FrontendConnection {
     if (this.#deadline !== null) clearTimeout(this.#deadline);
     this.#deadline = null;
   }
+}
+
+// A back-end that leaves while we speak: what it had not read comes back as an error.
+function isHangUp(error: unknown): boolean {
+  return error instanceof OsError && [ECONNRESET, EPIPE].includes(error.errno);
 }

@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { EventFd } from "../../ffi/eventfd.ts";
+import { EventFd, relieveEventFd, signalEventFd } from "../../ffi/eventfd.ts";
 import { portAt, ringAt, ringNumber, type State } from "../dataplane/state.ts";
 import {
   PORT_BRIDGE,
@@ -216,8 +216,9 @@ export class FrontendDevice {
         const worker = workers.add(record, call.fd.number);
         this.#polled.set(record, { worker, call: call.fd.number });
       }
-      // Old back-ends start a ring with its first kick ("Ring states").
-      kick.signal();
+      // Old back-ends start a ring with its first kick ("Ring states"). The back-end has the descriptor
+      // too, and may have filled its count and let writers wait.
+      signalEventFd(kick.fd.number);
     }
     for (let pair = 0; pair < queuePairs; pair++) state.set8(this.#at + PORT_RX_PAIRS + pair, pair);
     state.store32(this.#at + PORT_RX_COUNT, queuePairs);
@@ -248,6 +249,11 @@ export class FrontendDevice {
     state.set32(this.#at + PORT_REGION_COUNT, 0);
     state.set32(this.#at + PORT_FLAGS, 0);
     state.add32(this.#at + PORT_GENERATION, 1);
+  }
+
+  /** Ends the wait of a Worker that is stuck in kicking the back-end. */
+  relieveCalls(): void {
+    for (const { kick } of this.#live) relieveEventFd(kick.fd.number);
   }
 
   /** Why a ring is quarantined, by vring index: a FAULT_*; null when all are sound. */

@@ -19,11 +19,13 @@ import type { State } from "../dataplane/state.ts";
 import { C_CLOSED_CONNECTIONS } from "../dataplane/state_layout.ts";
 import { VhostUserFrontend } from "../vhost_user/frontend.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
+import { readCounters } from "./counters.ts";
 import type { Endpoint, EndpointEvents } from "./endpoint.ts";
 import type { PortEvent } from "./events.ts";
 import { backendFaultText } from "./faults.ts";
 import { FrontendConnection } from "./frontend_connection.ts";
 import { DRIVER_FEATURES, FrontendDevice } from "./frontend_device.ts";
+import { Mistakes } from "./mistakes.ts";
 import type { PortMemory } from "./port_memory.ts";
 import type { Reactor } from "./reactor.ts";
 import { processName } from "./socket_path.ts";
@@ -56,18 +58,24 @@ export interface FrontendPortParts {
   readonly onEvent: (event: PortEvent) => void;
 }
 
+/** A back-end that stays so long works: when it leaves, the pause before the next one is short again. */
+const STEADY_MS = 1000;
+
 /** One port to a back-end. */
 export class FrontendPort implements SwitchPort {
   readonly name: string;
   readonly number: number;
   readonly #parts: FrontendPortParts;
   readonly #device: FrontendDevice;
+  readonly #mistakes: Mistakes;
   readonly #endpoint: Endpoint;
   /** What back-ends gave, their sockets included. */
   readonly #foreign = new ForeignDescriptors();
   #connection: FrontendConnection | null = null;
   /** Why the last connection could not be used; the same reason again is not reported. */
   #lastReason: string | null = null;
+  /** When frames began to flow. */
+  #upSince = 0;
   #isClosing = false;
 
   /** @param parts What it works with. */
@@ -76,6 +84,9 @@ export class FrontendPort implements SwitchPort {
     this.number = parts.number;
     this.#parts = parts;
     this.#device = new FrontendDevice({ ...parts, port: parts.number });
+    this.#mistakes = new Mistakes(() =>
+      readCounters(parts.state, parts.number, parts.workers.count)
+    );
     const events = {
       onPeer: (socket: Fd) => this.#attach(socket),
       onExhausted: ({ message }: Error) =>
@@ -105,13 +116,15 @@ export class FrontendPort implements SwitchPort {
   }
 
   check(): void {
+    if (!this.#device.isUp) return;
+    this.#reportMistakes();
     const found = this.#device.fault();
     if (found === null) return;
     this.#connection?.close(new Error(`ring ${found.index}: ${backendFaultText(found.fault)}`));
   }
 
   relieveCalls(): void {
-    // The kick eventfds are our own, and nobody can make a write to them wait.
+    this.#device.relieveCalls();
   }
 
   restoreRings(): void {
@@ -143,8 +156,10 @@ export class FrontendPort implements SwitchPort {
   }
 
   #start(features: bigint, peer: { readonly pid: number; readonly name: string }): void {
+    this.#mistakes.begin();
     this.#device.start();
     this.#lastReason = null;
+    this.#upSince = performance.now();
     this.#parts.onEvent({ kind: "connected", port: this.name, peer });
     const { memory } = this.#parts;
     this.#parts.onEvent({
@@ -153,18 +168,27 @@ export class FrontendPort implements SwitchPort {
     });
   }
 
+  // Said once for each back-end.
+  #reportMistakes(): void {
+    const text = this.#mistakes.news();
+    if (text !== null) this.#parts.onEvent({ kind: "chains-dropped", port: this.name, text });
+  }
+
   #detach(reason: Error | null): void {
     const wasUp = this.#device.isUp;
+    // What it did just before it left.
+    if (wasUp && !this.#isClosing) this.#reportMistakes();
     this.#connection = null;
     this.#device.stop();
     if (reason !== null) this.#parts.state.countOne(this.number, C_CLOSED_CONNECTIONS);
     if (this.#isClosing) return;
     // A back-end that is met again and again, and never works, is not news each time.
-    const text = reason?.message ?? null;
+    const text = reason?.message ?? (wasUp ? null : "the back-end hung up before it was ready");
     if (wasUp || text !== this.#lastReason) {
       this.#parts.onEvent({ kind: "disconnected", port: this.name, reason: text });
     }
     this.#lastReason = text;
-    this.#endpoint.released(wasUp && reason === null);
+    const isSteady = wasUp && performance.now() - this.#upSince >= STEADY_MS;
+    this.#endpoint.released(isSteady && reason === null);
   }
 }

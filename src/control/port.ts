@@ -19,11 +19,12 @@ import { Request } from "../vhost_user/numbers.ts";
 import { REQUESTS } from "../vhost_user/requests.ts";
 import type { Announcer } from "./announcer.ts";
 import { Connection } from "./connection.ts";
+import { readCounters } from "./counters.ts";
 import type { Endpoint, EndpointEvents } from "./endpoint.ts";
-import { MISTAKES, readCounters } from "./counters.ts";
 import type { PortEvent } from "./events.ts";
 import { faultText } from "./faults.ts";
 import { PortDevice } from "./port_device.ts";
+import { Mistakes } from "./mistakes.ts";
 import type { PortMemory } from "./port_memory.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
 import type { Reactor } from "./reactor.ts";
@@ -84,9 +85,7 @@ export class Port implements SwitchPort {
   #looksWithoutMemory = 0;
   /** Requests refused on this connection. */
   #refusals = 0;
-  /** Dropped chains before this connection, by reason. */
-  #mistakesBefore: ReadonlyMap<string, number> = new Map();
-  #hasReportedMistakes = false;
+  readonly #mistakes: Mistakes;
   #isClosing = false;
 
   /** @param parts What it works with. */
@@ -94,6 +93,9 @@ export class Port implements SwitchPort {
     this.name = parts.name;
     this.number = parts.number;
     this.#parts = parts;
+    this.#mistakes = new Mistakes(() =>
+      readCounters(parts.state, parts.number, parts.workers.count)
+    );
     this.#device = new PortDevice({
       port: parts.number,
       bridge: parts.bridge,
@@ -172,23 +174,8 @@ export class Port implements SwitchPort {
 
   // Chains that were dropped since this front-end came.
   #reportMistakes(): void {
-    if (this.#hasReportedMistakes) return;
-    const mistakes = this.#countMistakes();
-    const text = [...mistakes].filter(([why, count]) => count > this.#mistakesBefore.get(why)!)
-      .map(([why, count]) => `${count - this.#mistakesBefore.get(why)!} ${why}`).join(", ");
-    if (text === "") return;
-    this.#hasReportedMistakes = true;
-    this.#parts.onEvent({ kind: "chains-dropped", port: this.name, text });
-  }
-
-  #countMistakes(): ReadonlyMap<string, number> {
-    const { drops, badReceiveChains } = readCounters(
-      this.#parts.state,
-      this.number,
-      this.#parts.workers.count,
-    );
-    const counts = MISTAKES.map((why) => [why, drops[why]] as const);
-    return new Map([...counts, ["bad receive chain", badReceiveChains]]);
+    const text = this.#mistakes.news();
+    if (text !== null) this.#parts.onEvent({ kind: "chains-dropped", port: this.name, text });
   }
 
   // QEMU sends no memory table when none of the guest's memory is shared, and says so only on its own
@@ -231,7 +218,7 @@ export class Port implements SwitchPort {
       }
     }
     this.#parts.onEvent({ kind: "connected", port: this.name, peer });
-    this.#mistakesBefore = this.#countMistakes();
+    this.#mistakes.begin();
     this.#backend = new VhostUserBackend(
       this.#device,
       this.#parts.offer,
@@ -253,7 +240,6 @@ export class Port implements SwitchPort {
     this.#backend = null;
     this.#looksWithoutMemory = 0;
     this.#refusals = 0;
-    this.#hasReportedMistakes = false;
     this.#device.detach();
     this.#reportedFaults.clear();
     if (reason !== null) this.#parts.state.countOne(this.number, C_CLOSED_CONNECTIONS);

@@ -35,15 +35,23 @@ export const GUEST = 0;
 export const JOINT = 1;
 
 /** One of the two switches. */
-class Side {
-  readonly state = new State();
+export class Side {
+  /** Its state memory. */
+  readonly state: State = new State();
+  /** Its guest. */
   readonly guest: GuestSim;
+  /** What polls its rings. */
   readonly loop: PollLoop;
   /** Rings whose guest or back-end was to be notified. */
   readonly signals: number[] = [];
 
+  /**
+   * @param modules The data plane.
+   * @param guest What its guest is made of.
+   * @param joint The memory of the port that joins it to something else.
+   */
   constructor(
-    modules: Awaited<typeof MODULES>,
+    modules: Awaited<ReturnType<typeof loadDataplane>>,
     guest: GuestOptions,
     joint: WebAssembly.Memory,
   ) {
@@ -62,6 +70,7 @@ class Side {
     this.state.add32(at + W_LIST_GENERATION, 1);
   }
 
+  /** The counters of a port. */
   counters(port: number): PortCounters {
     return readCounters(this.state, port, 1);
   }

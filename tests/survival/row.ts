@@ -8,7 +8,7 @@
  * | OK | works, as it must |
  * | R1 | returns the chain unused, counts it, goes on with the ring |
  * | R2 | lets the ring rest until it is stopped and started again |
- * | R3 | disconnects the front-end |
+ * | R3 | disconnects the front-end, or the back-end |
  * | R4 | refuses the request and goes on; disconnects where the request cannot be refused |
  *
  * Whatever the answer, to survive means: the process lives, no other port notices, everything is given
