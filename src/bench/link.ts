@@ -107,7 +107,9 @@ class PortLink implements Disposable {
 
   [Symbol.dispose](): void {
     try {
-      for (const index of this.#kicks.keys()) converse(this.#socket, this.#frontend.stopRing(index));
+      for (const index of this.#kicks.keys()) {
+        converse(this.#socket, this.#frontend.stopRing(index));
+      }
     } catch {
       // The back-end has gone away first, and its use of the rings with it.
     }
