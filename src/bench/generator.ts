@@ -95,6 +95,7 @@ interface GeneratorModule {
   closedLoop(turns: number): number;
   lookBoth(): number;
   openLoop(now: number): number;
+  writeOff(): void;
   isIdle(): number;
   record(ns: number): void;
   arrive(direction: number, flow: number, number: number): number;
@@ -237,7 +238,9 @@ export class Generator {
     return kicks;
   }
 
-  /** Whether the back-end has given back every transmit buffer. */
+  /**
+   * Whether the back-end has given back every transmit buffer; each look takes back a burst at least.
+   */
   get isIdle(): boolean {
     return this.module.isIdle() !== 0;
   }
@@ -259,10 +262,7 @@ export class Generator {
 
   /** Gives up what is on the way, so that the closed loop goes on after a loss that nothing shows. */
   writeOff(): void {
-    for (const direction of [0, 1]) {
-      const start = directionStart(direction);
-      this.#u64[(start + DIRECTION_SETTLED) >> 3] = this.#u64[(start + DIRECTION_SENT) >> 3]!;
-    }
+    this.module.writeOff();
   }
 
   /** What became of the frames of a direction so far. */

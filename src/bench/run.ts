@@ -212,9 +212,7 @@ function settle(generator: Generator, turn: () => void, { now }: RunThread): voi
   let arrived = generator.received;
   for (let since = now(); now() - since < SILENCE_MS;) {
     turn();
-    // Each look takes back no more than a burst of a packed ring.
-    const isIdle = generator.isIdle;
-    if (isIdle && generator.onTheWay === 0) return;
+    if (generator.isIdle && generator.onTheWay === 0) return;
     if (generator.received !== arrived) since = now();
     arrived = generator.received;
   }

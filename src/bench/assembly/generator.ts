@@ -18,6 +18,7 @@ import {
   RING_NEXT_AVAIL,
   RING_NEXT_USED,
   SETUP_END_NS,
+  SETUP_FLOWS,
   SETUP_FRAME_BYTES,
   SETUP_INTERVAL_NS,
   SETUP_PACKED,
@@ -28,8 +29,8 @@ import {
 import { kindOfRun } from "./frames.ts";
 import { record } from "./histogram.ts";
 import * as packed from "./packed_ring.ts";
-import { directionAt, receiveRing, transmitRing } from "./records.ts";
-import { arrive } from "./sequence.ts";
+import { directionAt, flowAt, receiveRing, transmitRing } from "./records.ts";
+import { arrive, giveUp } from "./sequence.ts";
 import * as split from "./split_ring.ts";
 import { due, look, receive, room, send } from "./transfer.ts";
 
@@ -117,6 +118,15 @@ function openTurn(port: u32, now: f64): u32 {
   const amount = due(port, min<f64>(now, load<f64>(SETUP_END_NS)));
   if (amount === 0) return kick;
   return kick | <u32> send(port, amount, load<f64>(SETUP_INTERVAL_NS)) << (2 * port + 1);
+}
+
+/** Gives up what is on the way. */
+export function writeOff(): void {
+  for (let direction: u32 = 0; direction < 2; direction++) {
+    for (let flow: u32 = 0; flow < load<u32>(SETUP_FLOWS); flow++) {
+      giveUp(directionAt(direction), flowAt(direction, flow));
+    }
+  }
 }
 
 /** Whether all transmit buffers of both ports are back. */

@@ -12,6 +12,7 @@ import {
   FLOW_EXPECTED,
   FLOW_HISTORY,
   FLOW_MISSING,
+  FLOW_NEXT,
   HISTORY,
 } from "../memory_layout.ts";
 
@@ -28,7 +29,7 @@ import {
 export function arrive(d: u32, f: u32, number: u32): bool {
   const ahead = <i32> (number - load<u32>(f + FLOW_EXPECTED));
   if (ahead < 0) return arriveLate(d, f, number, -ahead);
-  if (ahead !== 0 || load<u32>(f + FLOW_MISSING) !== 0) remember(f, number, ahead);
+  if (ahead !== 0 || load<u32>(f + FLOW_MISSING) !== 0) skip(f, number, ahead);
   store<u32>(f + FLOW_EXPECTED, number + 1);
   add(d + DIRECTION_SETTLED, <u64> ahead + 1);
   add(d + DIRECTION_RECEIVED, 1);
@@ -48,10 +49,30 @@ function arriveLate(d: u32, f: u32, number: u32, behind: u32): bool {
   return true;
 }
 
+/**
+ * Gives up what a flow has on its way: what still arrives is late.
+ *
+ * Runs on the generator's thread; does not allocate.
+ *
+ * @param d Address of the direction's record.
+ * @param f Address of the flow's record.
+ */
+export function giveUp(d: u32, f: u32): void {
+  const next = load<u32>(f + FLOW_NEXT);
+  const amount = next - load<u32>(f + FLOW_EXPECTED);
+  markMissing(f, next, amount);
+  store<u32>(f + FLOW_EXPECTED, next);
+  add(d + DIRECTION_SETTLED, amount);
+}
+
 // The numbers from the expected one up to `number` move into the history; only that one has arrived.
-function remember(f: u32, number: u32, ahead: u32): void {
-  for (let n = number - min<u32>(ahead, HISTORY); n !== number; n++) setMissing(f, n, true);
+function skip(f: u32, number: u32, ahead: u32): void {
+  markMissing(f, number, ahead);
   setMissing(f, number, false);
+}
+
+function markMissing(f: u32, end: u32, amount: u32): void {
+  for (let n = end - min<u32>(amount, HISTORY); n !== end; n++) setMissing(f, n, true);
 }
 
 function isMissing(f: u32, number: u32): bool {
