@@ -26,14 +26,20 @@ interface Step {
 }
 
 const isQuick = Deno.args.includes("--quick");
-const TYPED = ["mod.ts", "src/cli/main.ts", "src/poll/worker.ts", "src/dataplane/build.ts"];
+const TYPED = [
+  "mod.ts",
+  "src/cli/main.ts",
+  "src/poll/worker.ts",
+  "src/bench/worker.ts",
+  "src/dataplane/build.ts",
+];
 
 const QUICK_STEPS: readonly Step[] = [
   { name: "format", args: ["fmt", "--check", "--quiet"] },
   { name: "lint", args: ["lint", "--quiet"] },
   { name: "types", args: ["check", "--quiet", ...TYPED, "tests"] },
   { name: "documentation", args: ["doc", "--lint", "mod.ts"] },
-  { name: "data plane is what its sources build", args: ["task", "build", "--check"] },
+  { name: "WebAssembly is what its sources build", args: ["task", "build", "--check"] },
   {
     name: "unit and conformance tests",
     args: ["tests/unit", "tests/conformance"],

@@ -2,7 +2,9 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { join } from "node:path";
 import project from "../../deno.json" with { type: "json" };
 import { parseTopology } from "../../config/load.ts";
+import { guestPorts } from "../../config/topology.ts";
 import { main } from "../../src/cli/main.ts";
+import { withOwnSwitch } from "../../src/cli/own_switch.ts";
 import { readmeBlocks, readmeCommands } from "../support/readme.ts";
 import { MemoryIo, TemporaryFolder } from "./cli/memory_io.ts";
 
@@ -45,13 +47,30 @@ Deno.test("README has commands that do what it says", async () => {
     .flatMap((line) => /deno run -A mod\.ts ([^)]*)\)?/.exec(line)?.[1] ?? [])
     .map((line) => line.trim().split(" ").map((word) => word === "lab.yaml" ? file : word));
   // The e2e tests play the lab.
-  const runnable = commands.filter(([name]) => name !== "run");
+  const runnable = commands.filter(([name]) => name !== "run" && name !== "bench");
   deepStrictEqual(runnable.map(([name]) => name), ["qemu-args", "qemu-args", "validate"]);
   for (const command of runnable) {
     const io = new MemoryIo();
     strictEqual(await main(command, io), 0, `${command.join(" ")}: ${io.stderr}`);
     match(io.stdout, command[0] === "validate" ? /good: 2 ports/ : /-m 1024M/);
   }
+});
+
+Deno.test("README has commands that measure", async () => {
+  const commands = readmeCommands()
+    .flatMap((line) => /deno run -A mod\.ts bench ?(.*)/.exec(line)?.slice(1) ?? []);
+  deepStrictEqual(commands.map((line) => line.replace(/ .*/, "")), ["", "--rate", "--socket"]);
+  await withOwnSwitch("readme", readmeBlocks("yaml")[0]!, async ({ topology }) => {
+    for (const command of commands) {
+      const args = command.split(" ").filter((word) => word !== "").map((word) =>
+        guestPorts(topology).find(({ socket }) => socket.endsWith(`/${word}`))?.socket ?? word
+      );
+      const io = new MemoryIo();
+      const code = await main(["bench", ...args, "--seconds", "0.1", "--rounds", "1"], io);
+      strictEqual(code, 0, `bench ${command}: ${io.stderr}${io.stdout}`);
+      match(io.stdout, /\n +64 B /);
+    }
+  });
 });
 
 Deno.test("README names folders that exist", () => {
