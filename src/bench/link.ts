@@ -5,13 +5,18 @@
  *
  * @module
  */
+import { OsError } from "../../ffi/errno.ts";
 import { EventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { createMemfd, mapShared, memoryAddress } from "../../ffi/memory.ts";
 import { connectUnix } from "../../ffi/unix_socket.ts";
 import { converse } from "../host/converse.ts";
-import { featureSet, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1 } from "../virtio/features.ts";
-import { hasFeature } from "../virtio/features.ts";
+import {
+  featureSet,
+  hasFeature,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_VERSION_1,
+} from "../virtio/features.ts";
 import type { RingPlaces } from "../virtio/layouts.ts";
 import { type FrontendRing, VhostUserFrontend } from "../vhost_user/frontend.ts";
 import { type Generator, type PortNumber, portStart, type RingChoice } from "./generator.ts";
@@ -27,7 +32,8 @@ export class Link implements Disposable {
    * @param generator Its memory is handed to the back-end.
    * @param sockets Where the back-end listens for port 0 and for port 1.
    * @param choice What the rings are like.
-   * @throws {OsError | RequestRefused | ProtocolError | Error} When that fails; nothing stays open.
+   * @throws {NobodyListens | FeatureMissing | RequestRefused | ProtocolError | OsError | Error} When
+   * that fails; nothing stays open.
    */
   constructor(generator: Generator, sockets: readonly [string, string], choice: RingChoice) {
     using stack = new DisposableStack();
@@ -75,7 +81,7 @@ class PortLink implements Disposable {
     places: readonly RingPlaces[],
   ) {
     using stack = new DisposableStack();
-    this.#socket = stack.use(connectUnix(path));
+    this.#socket = stack.use(connect(path));
     this.#kicks = places.map(() => stack.use(EventFd.create()));
     // Nobody waits for calls, but some back-ends do not start a ring without.
     this.#calls = places.map(() => stack.use(EventFd.create()));
@@ -126,6 +132,25 @@ class PortLink implements Disposable {
       kick: this.#kicks[index]!.fd,
       call: this.#calls[index]!.fd,
     };
+  }
+}
+
+function connect(path: string): Fd {
+  try {
+    return connectUnix(path);
+  } catch (error) {
+    if (!(error instanceof OsError)) throw error;
+    throw new NobodyListens(error.message);
+  }
+}
+
+/** There is no back-end at a socket. */
+export class NobodyListens extends Error {
+  override readonly name = "NobodyListens";
+
+  /** @param reason What the system says. */
+  constructor(reason: string) {
+    super(`${reason}; start the switch that listens there, or correct the path`);
   }
 }
 

@@ -68,5 +68,5 @@ Deno.test("bench says in one line that nobody listens", async () => {
   const { code, io } = await bench("--socket /nowhere/a.sock --socket /nowhere/b.sock --json");
   strictEqual(code, 1);
   strictEqual(io.stdout, "");
-  match(io.stderr, /^error: .*\/nowhere\/a\.sock.*\n$/);
+  match(io.stderr, /^error: Cannot connect to \/nowhere\/a\.sock: .*; start the switch .*\n$/);
 });
