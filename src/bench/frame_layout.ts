@@ -1,6 +1,6 @@
 /**
  * What a frame of the generator carries, as offsets from its buffer, whose first 12 bytes are the
- * virtio-net header. All of it lies in the buffer's first cache line.
+ * virtio-net header. All of it lies in one cache line, the first of the frame.
  *
  * @module
  */
@@ -34,3 +34,5 @@ export const MAGIC = 0x7362616c;
 export const DIRECTION_SHIFT = 31;
 /** Of so many frames of a flow, one is compared to its last byte; a power of two. */
 export const BODY_CHECK_INTERVAL = 64;
+/** Frames with a header up to this length are all compared to their last byte. */
+export const SHORT_BYTES = 140;

@@ -10,6 +10,7 @@
 import { placePackedRing } from "../virtio/packed_layouts.ts";
 import { placeRing, type RingPlaces } from "../virtio/layouts.ts";
 import {
+  BUFFER_OFFSET,
   BUFFER_STRIDE,
   DIRECTION_BYTES,
   DIRECTION_CORRUPTED,
@@ -303,7 +304,7 @@ export class Generator {
     this.#u32[(record + RING_AVAIL) >> 2] = avail;
     this.#u32[(record + RING_USED) >> 2] = used;
     this.#u32[(record + RING_BUFFERS) >> 2] = portStart(ring >> 1) + PORT_BUFFERS +
-      (ring & 1) * MAX_RING_SIZE * BUFFER_STRIDE;
+      (ring & 1) * MAX_RING_SIZE * BUFFER_STRIDE + BUFFER_OFFSET;
   }
 }
 

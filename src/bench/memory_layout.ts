@@ -30,6 +30,11 @@ export const HEADER_BYTES = 12;
 /** What a receive buffer says that it holds: header and any frame of the usual MTU. */
 export const BUFFER_BYTES = 2048;
 /**
+ * Where a buffer begins behind the start of a cache line: header and frame then meet at the start of
+ * the next one, as in the buffers of DPDK.
+ */
+export const BUFFER_OFFSET = 52;
+/**
  * From one buffer to the next: an odd number of cache lines, so that the first lines of all buffers
  * do not meet in a few sets of the cache.
  */

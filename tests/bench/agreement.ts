@@ -29,6 +29,7 @@ interface Options {
   readonly sizes: readonly number[];
   readonly system: string;
   readonly packed: boolean;
+  readonly normalPages: boolean;
   readonly tolerance: number;
 }
 
@@ -49,9 +50,12 @@ async function main(): Promise<number> {
     .option("--sizes <bytes,...>", "frame sizes", parseSizes, [64, 512, 1514])
     .option("--system <name>", "labswitch or io (testpmd's forwarder)", "labswitch")
     .option("--packed", "packed rings", false)
+    .option("--normal-pages", "testpmd without huge pages; labswitch bench never has any", false)
     .option("--tolerance <share>", "how far from 1 a ratio may be", Number, 0.15)
     .parse(Deno.args, { from: "user" }).opts<Options>();
-  using memory = reserveDpdkMemory(2 * TESTPMD_MEMORY_MIB);
+  using memory = options.normalPages
+    ? { kind: "normal-pages", [Symbol.dispose]() {} } satisfies DpdkMemory
+    : reserveDpdkMemory(2 * TESTPMD_MEMORY_MIB);
   if (memory.reason !== undefined) console.log(`normal pages: ${memory.reason}`);
   const pairs: Pair[] = [];
   for (let round = 1; round <= options.rounds; round++) {

@@ -24,7 +24,7 @@ for (const ring of ["", " --packed"]) {
     strictEqual(code, 0, io.stderr + io.stdout);
     const report = JSON.parse(io.stdout);
     deepStrictEqual([report.mode, report.window, report.isComplete, report.isClean], [
-      ...["closed loop", 256, true, true],
+      ...["closed loop", 128, true, true],
     ]);
     ok(report.versions.labswitch && report.versions.deno);
     for (const { rounds, median } of report.sizes) {
@@ -54,7 +54,7 @@ Deno.test("bench measures latency at a rate", async () => {
 
 Deno.test("bench shows its progress in one line of a terminal, and then a table", async () => {
   const { io } = await bench("--seconds 0.5 --rounds 1 --sizes 64", true);
-  match(io.stdout, /closed loop, 256 frames .*\n\n +FRAME .*\n +64 B .*\n$/);
+  match(io.stdout, /closed loop, 128 frames .*\n\n +FRAME .*\n +64 B .*\n$/);
   // deno-lint-ignore no-control-regex -- a terminal is told to clear the line
   match(io.stderr, /^(\r\x1b\[Krun 1\/1  64 B  [\d.]+ Mpps)+\r\x1b\[K$/);
 });

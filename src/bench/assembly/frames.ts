@@ -15,6 +15,7 @@ import {
   RUN_SHIFT,
   SEAL,
   SEQUENCE,
+  SHORT_BYTES,
   SOURCE_FLOW,
 } from "../frame_layout.ts";
 import {
@@ -95,9 +96,10 @@ export function judge(
   const word = load<u32>(b + FLOW);
   const due = load<u64>(b + DUE);
   const flow = word ^ direction << DIRECTION_SHIFT;
+  // The first two bytes of the header say which offloads are needed; none was negotiated.
   const isWhole = load<u32>(b + SEAL) === sealOf(number, word, due) &&
-    length === HEADER_BYTES + load<u32>(SETUP_FRAME_BYTES) &&
-    ((number & (BODY_CHECK_INTERVAL - 1)) !== 0 || hasBody(b, length));
+    length === HEADER_BYTES + load<u32>(SETUP_FRAME_BYTES) && load<u16>(b) === 0 &&
+    (!isBodyDue(number, length) || hasBody(b, length));
   if (!isWhole) return count(d + DIRECTION_CORRUPTED);
   // Sealed, so it is a frame of the other direction: a back-end that floods has sent it back.
   if (flow >= load<u32>(SETUP_FLOWS)) return count(d + DIRECTION_FOREIGN);
@@ -112,6 +114,10 @@ function judgeKind(d: u32, difference: u64): void {
   const isOurType = (difference & 0xffff) === 0;
   const isDamaged = isOurType && (difference & MAGIC_MASK) !== 0;
   count(d + (isDamaged ? DIRECTION_CORRUPTED : DIRECTION_FOREIGN));
+}
+
+function isBodyDue(number: u32, length: u32): bool {
+  return length <= <u32> SHORT_BYTES || (number & (BODY_CHECK_INTERVAL - 1)) === 0;
 }
 
 function hasBody(b: u32, length: u32): bool {
