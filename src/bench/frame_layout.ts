@@ -5,8 +5,12 @@
  * @module
  */
 
+/** u32, the start of the destination address; see {@linkcode ADDRESS_WORD}. */
+export const DESTINATION = 12;
 /** u16, big endian: the flow's number, the end of the destination address. */
 export const DESTINATION_FLOW = 16;
+/** u32, the start of the source address. */
+export const SOURCE = 18;
 /** u16, big endian: the flow's number, the end of the source address. */
 export const SOURCE_FLOW = 22;
 /** u64: EtherType, run and {@linkcode MAGIC}, read at once. */
@@ -22,6 +26,10 @@ export const SEAL = 48;
 /** From here on every frame has the same bytes. */
 export const BODY = 56;
 
+/** 02:6c:62, a locally administered address; the port's number follows, and the flow's. */
+export const ADDRESS_WORD = 0x626c02;
+/** The bit of the port in an address's first word. */
+export const ADDRESS_PORT_SHIFT = 24;
 /** EtherType 0x88b5 (IEEE 802-2014, 9.2.4: for experiments) as a little-endian machine reads it. */
 export const ETHERTYPE_WORD = 0xb588;
 /** Bits behind the EtherType where the run's number lies. */

@@ -16,6 +16,7 @@ import {
   hasFeature,
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_VERSION_1,
+  VIRTIO_NET_F_MRG_RXBUF,
 } from "../virtio/features.ts";
 import type { RingPlaces } from "../virtio/layouts.ts";
 import { type FrontendRing, VhostUserFrontend } from "../vhost_user/frontend.ts";
@@ -85,7 +86,7 @@ class PortLink implements Disposable {
     this.#kicks = places.map(() => stack.use(EventFd.create()));
     // Nobody waits for calls, but some back-ends do not start a ring without.
     this.#calls = places.map(() => stack.use(EventFd.create()));
-    const wish = choice.isPacked ? [VIRTIO_F_RING_PACKED] : [];
+    const needed = [VIRTIO_F_VERSION_1, ...choice.isPacked ? [VIRTIO_F_RING_PACKED] : []];
     const region = {
       guestAddress: BigInt(portStart(port)),
       sizeBytes: BigInt(PORT_BYTES),
@@ -95,9 +96,10 @@ class PortLink implements Disposable {
     };
     const { features } = converse(
       this.#socket,
-      this.#frontend.negotiate({ features: featureSet(VIRTIO_F_VERSION_1, ...wish) }),
+      // Mergeable buffers, because guests have them; any frame fits into one.
+      this.#frontend.negotiate({ features: featureSet(...needed, VIRTIO_NET_F_MRG_RXBUF) }),
     );
-    for (const feature of [VIRTIO_F_VERSION_1, ...wish]) {
+    for (const feature of needed) {
       if (!hasFeature(features, feature)) throw new FeatureMissing(path, feature);
     }
     converse(

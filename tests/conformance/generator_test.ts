@@ -112,7 +112,7 @@ Deno.test("generator finds a reordered frame", async () => {
 
 Deno.test("generator finds a corrupted frame: stamp, body and length", async () => {
   const lostToo = { ...NO_FAULTS, lost: 1, corrupted: 1 };
-  for (const offset of [18, 22, 26, 30, 38]) {
+  for (const offset of [0, 5, 6, 11, 18, 22, 26, 30, 38]) {
     const change = once(64, (frames, at) => frames[at]![offset]! ^= 4);
     deepStrictEqual(faults((await run({ change })).result), lostToo, `byte ${offset}`);
   }

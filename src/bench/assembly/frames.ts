@@ -2,8 +2,11 @@
  * Stamps the frames that are sent and judges those that arrive.
  */
 import {
+  ADDRESS_PORT_SHIFT,
+  ADDRESS_WORD,
   BODY,
   BODY_CHECK_INTERVAL,
+  DESTINATION,
   DESTINATION_FLOW,
   DIRECTION_SHIFT,
   DUE,
@@ -16,6 +19,7 @@ import {
   SEAL,
   SEQUENCE,
   SHORT_BYTES,
+  SOURCE,
   SOURCE_FLOW,
 } from "../frame_layout.ts";
 import {
@@ -60,6 +64,9 @@ export function stamp(b: u32, direction: u32, d: u32, due: f64): void {
   const number = load<u32>(f + FLOW_NEXT);
   const word = flow | direction << DIRECTION_SHIFT;
   store<u32>(f + FLOW_NEXT, number + 1);
+  // Every driver writes the header of each frame.
+  store<u64>(b, 0);
+  store<u32>(b + 8, 0);
   store<u32>(b + SEQUENCE, number);
   store<u32>(b + FLOW, word);
   store<f64>(b + DUE, due);
@@ -99,7 +106,7 @@ export function judge(
   // The first two bytes of the header say which offloads are needed; none was negotiated.
   const isWhole = load<u32>(b + SEAL) === sealOf(number, word, due) &&
     length === HEADER_BYTES + load<u32>(SETUP_FRAME_BYTES) && load<u16>(b) === 0 &&
-    (!isBodyDue(number, length) || hasBody(b, length));
+    hasAddresses(b, word) && (!isBodyDue(number, length) || hasBody(b, length));
   if (!isWhole) return count(d + DIRECTION_CORRUPTED);
   // Sealed, so it is a frame of the other direction: a back-end that floods has sent it back.
   if (flow >= load<u32>(SETUP_FLOWS)) return count(d + DIRECTION_FOREIGN);
@@ -114,6 +121,19 @@ function judgeKind(d: u32, difference: u64): void {
   const isOurType = (difference & 0xffff) === 0;
   const isDamaged = isOurType && (difference & MAGIC_MASK) !== 0;
   count(d + (isDamaged ? DIRECTION_CORRUPTED : DIRECTION_FOREIGN));
+}
+
+/** The start of a port's addresses, which differ in the flow's number. */
+export function addressWord(port: u32): u32 {
+  return ADDRESS_WORD | port << ADDRESS_PORT_SHIFT;
+}
+
+function hasAddresses(b: u32, word: u32): bool {
+  const port = word >> DIRECTION_SHIFT;
+  const flow = <u32> bswap<u16>(<u16> word);
+  return load<u32>(b + SOURCE) === addressWord(port) &&
+    load<u32>(b + DESTINATION) === addressWord(1 - port) &&
+    load<u16>(b + SOURCE_FLOW) === <u16> flow && load<u16>(b + DESTINATION_FLOW) === <u16> flow;
 }
 
 function isBodyDue(number: u32, length: u32): bool {

@@ -4,7 +4,14 @@
  * One thread owns the memory and calls these functions; none of them allocates. A set of kicks has a
  * bit for each ring, in the order of the rings' records: receive and transmit ring of port 0, of port 1.
  */
-import { BODY, KIND_AT } from "../frame_layout.ts";
+import {
+  BODY,
+  DESTINATION,
+  DESTINATION_FLOW,
+  KIND_AT,
+  SOURCE,
+  SOURCE_FLOW,
+} from "../frame_layout.ts";
 import {
   BUFFER_STRIDE,
   BURST,
@@ -26,7 +33,7 @@ import {
   SETUP_WINDOW,
   TEMPLATE,
 } from "../memory_layout.ts";
-import { kindOfRun } from "./frames.ts";
+import { addressWord, kindOfRun } from "./frames.ts";
 import { record } from "./histogram.ts";
 import * as packed from "./packed_ring.ts";
 import { directionAt, flowAt, receiveRing, transmitRing } from "./records.ts";
@@ -64,8 +71,6 @@ export function begin(): void {
       const b = load<u32>(t + RING_BUFFERS) + i * BUFFER_STRIDE;
       memory.copy(b, TEMPLATE, HEADER_BYTES + load<u32>(SETUP_FRAME_BYTES));
     }
-    const length: u32 = HEADER_BYTES + load<u32>(SETUP_FRAME_BYTES);
-    if (load<u32>(SETUP_PACKED) === 0) split.setLengths(t, length);
   }
 }
 
@@ -135,19 +140,13 @@ export function isIdle(): bool {
   return room(0, size) === size && room(1, size) === size;
 }
 
-// 02:6c:62:00:ff:ff is a locally administered address: port and flow.
 function fillTemplate(port: u32): void {
   memory.fill(TEMPLATE, 0, HEADER_BYTES);
-  fillAddress(TEMPLATE + HEADER_BYTES, 1 - port);
-  fillAddress(TEMPLATE + HEADER_BYTES + 6, port);
+  store<u32>(TEMPLATE + DESTINATION, addressWord(1 - port));
+  store<u32>(TEMPLATE + SOURCE, addressWord(port));
+  store<u16>(TEMPLATE + DESTINATION_FLOW, 0);
+  store<u16>(TEMPLATE + SOURCE_FLOW, 0);
   store<u64>(TEMPLATE + KIND_AT, kindOfRun());
   const length: u32 = HEADER_BYTES + load<u32>(SETUP_FRAME_BYTES);
   for (let at: u32 = BODY - 4; at < length; at++) store<u8>(TEMPLATE + at, <u8> (at * 7 + 1));
-}
-
-function fillAddress(at: u32, port: u32): void {
-  store<u16>(at, 0x6c02);
-  store<u8>(at + 2, 0x62);
-  store<u8>(at + 3, <u8> port);
-  store<u16>(at + 4, 0);
 }

@@ -1,5 +1,5 @@
 /**
- * The split virtqueue, driver side, for buffers of one descriptor each that never moves.
+ * The split virtqueue, driver side, for buffers of one descriptor each: buffer n has descriptor n.
  *
  * A buffer that comes back is written at once into the entry of the available ring where it will be
  * offered next: a ring's size behind the one that it was offered in, which is the same entry. A
@@ -34,26 +34,15 @@ const DESC_SHIFT: u32 = 4;
 /** Bytes of a used element are 2 to the power of this. */
 const USED_SHIFT: u32 = 3;
 
-/** Writes descriptors and entries: buffer n is descriptor n, and entry n for a start. */
+/** Writes descriptors and entries: buffer n is in entry n for a start. */
 export function layOut(r: u32, isReceive: bool): void {
-  const size = load<u32>(SETUP_RING_SIZE);
-  const avail = load<u32>(r + RING_AVAIL);
-  for (let i: u32 = 0; i < size; i++) {
-    const at = load<u32>(r + RING_DESC) + (i << DESC_SHIFT);
-    store<u64>(at, load<u32>(r + RING_BUFFERS) + i * BUFFER_STRIDE);
-    store<u32>(at + 8, BUFFER_BYTES);
-    store<u16>(at + 12, isReceive ? DESC_F_WRITE : 0);
-    store<u16>(avail + ENTRIES + (i << 1), <u16> i);
+  for (let i: u32 = 0; i < load<u32>(SETUP_RING_SIZE); i++) {
+    describe(r, i, BUFFER_BYTES, isReceive);
+    store<u16>(entryAt(r, i), <u16> i);
   }
+  const avail = load<u32>(r + RING_AVAIL);
   store<u16>(avail, AVAIL_F_NO_INTERRUPT);
   atomic.store<u16>(avail + INDEX, <u16> load<u32>(r + RING_NEXT_AVAIL));
-}
-
-/** Says how long the frames in the transmit buffers are; the back-end has none of them. */
-export function setLengths(r: u32, length: u32): void {
-  for (let i: u32 = 0; i < load<u32>(SETUP_RING_SIZE); i++) {
-    store<u32>(load<u32>(r + RING_DESC) + (i << DESC_SHIFT) + 8, length);
-  }
 }
 
 /** How many buffers the back-end has used; more than the ring has means that it is broken. */
@@ -77,6 +66,17 @@ export function usedBuffer(at: u32): u32 {
 /** Bytes that it wrote, as the back-end says. */
 export function usedLength(at: u32): u32 {
   return load<u32>(at + 4);
+}
+
+/**
+ * Writes the descriptor of a buffer. It holds the same already; but every driver writes it for each
+ * frame, and a meter that did not would be faster than guests are.
+ */
+export function describe(r: u32, buffer: u32, length: u32, isReceive: bool): void {
+  const at = load<u32>(r + RING_DESC) + (buffer << DESC_SHIFT);
+  store<u64>(at, load<u32>(r + RING_BUFFERS) + buffer * BUFFER_STRIDE);
+  store<u32>(at + 8, length);
+  store<u16>(at + 12, isReceive ? DESC_F_WRITE : 0);
 }
 
 /** Puts a buffer into the entry of a position. */

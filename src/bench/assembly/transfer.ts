@@ -60,7 +60,10 @@ export function receive(port: u32, now: f64): bool {
     if (buffer >= size || length > <u32> BUFFER_BYTES) return breakRules();
     judge(buffers + buffer * BUFFER_STRIDE, length, direction, d, kind, now);
     if (isPacked) packed.put(r, first + i, buffer, BUFFER_BYTES);
-    else split.put(r, first + i, buffer);
+    else {
+      split.put(r, first + i, buffer);
+      split.describe(r, buffer, BUFFER_BYTES, true);
+    }
   }
   store<u32>(r + RING_NEXT_USED, first + amount);
   store<u32>(r + RING_NEXT_AVAIL, first + size + amount);
@@ -91,6 +94,7 @@ export function send(port: u32, wanted: u32, interval: f64): bool {
     const due = interval === 0 ? 0 : start + <f64> (sent + i) * interval;
     stamp(buffers + buffer * BUFFER_STRIDE, port, d, due);
     if (isPacked) packed.put(r, first + i, buffer, length);
+    else split.describe(r, buffer, length, false);
   }
   store<u64>(d + DIRECTION_SENT, sent + amount);
   store<u32>(r + RING_NEXT_AVAIL, first + amount);
