@@ -31,6 +31,7 @@ const TYPED = [
   "src/cli/main.ts",
   "src/poll/worker.ts",
   "src/host/worker.ts",
+  "src/bench/worker.ts",
   "src/dataplane/build.ts",
 ];
 
@@ -40,7 +41,7 @@ const QUICK_STEPS: readonly Step[] = [
   { name: "types", args: ["check", "--quiet", ...TYPED, "tests"] },
   { name: "documentation", args: ["doc", "--lint", "mod.ts"] },
   { name: "package", args: ["publish", "--dry-run", "--allow-dirty", "--quiet"] },
-  { name: "data plane is what its sources build", args: ["task", "build", "--check"] },
+  { name: "WebAssembly is what its sources build", args: ["task", "build", "--check"] },
   {
     name: "unit and conformance tests",
     args: ["tests/unit", "tests/conformance"],

@@ -4,16 +4,15 @@
  *
  * @module
  */
-import { join } from "node:path";
-import { parseTopology } from "../../config/load.ts";
 import { guestPorts, type Topology } from "../../config/topology.ts";
-import { Switch } from "../control/switch.ts";
+import type { Switch } from "../control/switch.ts";
 import { formatMac, MIN_FRAME_BYTES } from "../ethernet/frame.ts";
 import type { LoopResult } from "../host/closed_loop.ts";
 import type { CallOrder, HostOrder, HostReport } from "./demo_host.ts";
 import { columns } from "./columns.ts";
 import { EXIT_FAILURE, EXIT_OK } from "./exit_codes.ts";
 import type { Io } from "./io.ts";
+import { type OwnSwitch, withOwnSwitch } from "./own_switch.ts";
 import { portTable } from "./port_table.ts";
 import { versionText } from "./version.ts";
 
@@ -43,32 +42,16 @@ class HostFailure extends Error {
  * @returns The exit code: 0 only if every step worked without loss.
  */
 export async function demo(seconds: number, io: Io): Promise<number> {
-  const folder = await Deno.makeTempDir({ prefix: "labswitch-demo-" });
-  try {
-    const topology = parseTopology(TOPOLOGY, join(folder, "demo.yaml"));
-    const works = await runDemo(topology, seconds, io);
-    io.out(works ? "\nEverything worked.\n" : "\nThe demo failed.\n");
-    return works ? EXIT_OK : EXIT_FAILURE;
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  const works = await withOwnSwitch("demo", TOPOLOGY, (own) => runDemo(own, seconds, io));
+  io.out(works ? "\nEverything worked.\n" : "\nThe demo failed.\n");
+  return works ? EXIT_OK : EXIT_FAILURE;
 }
 
-async function runDemo(topology: Topology, seconds: number, io: Io): Promise<boolean> {
-  const started = performance.now();
-  const failure = Promise.withResolvers<never>();
-  // Only a race below looks at it, which may be over by then.
-  failure.promise.catch(() => {});
-  const lab = new Switch(topology, {
-    onPortEvent: () => {},
-    // A death that the switch survives is a fault of ours all the same: the demo is a check.
-    onWorkerEvent: ({ reason }) => failure.reject(new Error(reason)),
-    onFailure: failure.reject,
-  });
-  await lab.open();
+async function runDemo(own: OwnSwitch, seconds: number, io: Io): Promise<boolean> {
+  const { lab, topology, readyMs, failure } = own;
   io.out(`${versionText()} demo: a switch and two hosts that attach to it over vhost-user\n\n`);
   io.out(hostTable(topology));
-  io.out(`\nready in ${(performance.now() - started).toFixed(0)} ms\n`);
+  io.out(`\nready in ${readyMs.toFixed(0)} ms\n`);
   const stop = new SharedArrayBuffer(4);
   const hosts = guestPorts(topology).map((port, i) => {
     const call: CallOrder = {
@@ -86,7 +69,7 @@ async function runDemo(topology: Topology, seconds: number, io: Io): Promise<boo
     });
   });
   try {
-    return await Promise.race([play(hosts, seconds, lab, io), failure.promise]);
+    return await Promise.race([play(hosts, seconds, lab, io), failure]);
   } catch (error) {
     if (!(error instanceof HostFailure)) throw error;
     io.err(`error: ${error.message}\n`);
@@ -94,7 +77,6 @@ async function runDemo(topology: Topology, seconds: number, io: Io): Promise<boo
   } finally {
     Atomics.store(new Int32Array(stop), 0, 1);
     for (const host of hosts) await host.close();
-    await lab.close();
   }
 }
 

@@ -10,6 +10,9 @@ import type { PortConfig, VhostUserConfig } from "../../config/topology.ts";
 import { parseMebibytes } from "../../config/units.ts";
 import { LibcUnavailable } from "../../ffi/libc.ts";
 import { MAX_MEMORY_BYTES } from "../control/port_memory.ts";
+import { bench } from "./bench.ts";
+import * as benchOption from "./bench_options.ts";
+import type { BenchOptions } from "./bench_options.ts";
 import { crashText } from "./crash.ts";
 import { demo } from "./demo.ts";
 import { EXIT_CRASH, EXIT_FAILURE, EXIT_OK, EXIT_REFUSED, EXIT_USAGE } from "./exit_codes.ts";
@@ -26,6 +29,8 @@ const DEFAULT_MEMORY = "256M";
 const MEMORY_LIMIT_MIB = Number(MAX_MEMORY_BYTES >> 20n);
 const DEFAULT_DEMO_SECONDS = 2;
 const DEFAULT_PROBE_TIMEOUT_SECONDS = 3;
+const DEFAULT_BENCH_SECONDS = 2;
+const DEFAULT_ROUNDS = 3;
 const SUPERVISE = "--supervise";
 
 /**
@@ -164,7 +169,50 @@ function commands(args: readonly string[], io: Io, done: (code: number) => void)
       done(await probeCommand(path, options, io));
     });
 
+  addBench(program, io, done);
+
   return program;
+}
+
+function addBench(program: Command, io: Io, done: (code: number) => void): void {
+  const { DEFAULT_SIZES, DEFAULT_WINDOW, ...parse } = benchOption;
+  program.command("bench")
+    .summary("measure a switch: rate, loss, order and latency of frames")
+    .description(
+      "Send frames both ways between two ports, of a switch of its own or of whatever back-end\n" +
+        "listens on two sockets, and check each one that arrives.",
+    )
+    .argument("[sockets...]", "two vhost-user sockets, as with --socket")
+    .option("--socket <path>", "socket of a port; give two, or none", parse.socket, [])
+    .addOption(
+      new Option("--sizes <bytes,...>", "frame sizes without check sequence")
+        .argParser(parse.sizes).default(DEFAULT_SIZES, DEFAULT_SIZES.join(",")),
+    )
+    .option("--flows <n>", "pairs of addresses each way", parse.flows, 1)
+    .addOption(
+      new Option(
+        "--rate <pps>",
+        "frames per second both ways together, like 100k: measures latency; max: as many as come through",
+      ).argParser(parse.rate).default(null, "max"),
+    )
+    .option("-s, --seconds <n>", "length of one measurement", seconds, DEFAULT_BENCH_SECONDS)
+    .option("--rounds <n>", "how often everything is measured", parse.rounds, DEFAULT_ROUNDS)
+    .option(
+      "--window <n>",
+      "frames on the way each way without a rate",
+      parse.window,
+      DEFAULT_WINDOW,
+    )
+    .option("--packed", "packed rings in place of split ones", false)
+    .option("--json", "print one JSON object with everything", false)
+    .action(async (sockets: string[], given: BenchOptions, command: Command) => {
+      const options = { ...given, socket: [...sockets, ...given.socket] };
+      const hasWindow = command.getOptionValueSource("window") === "cli";
+      const wrong = parse.conflict(options, hasWindow);
+      if (wrong === null) return done(await bench(options, io));
+      io.err(`error: ${wrong}\n`);
+      done(EXIT_USAGE);
+    });
 }
 
 // Runs a command that never waits for whoever reads what it says, up to its last word.

@@ -2,7 +2,9 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { join } from "node:path";
 import project from "../../deno.json" with { type: "json" };
 import { parseTopology } from "../../config/load.ts";
+import { guestPorts } from "../../config/topology.ts";
 import { main } from "../../src/cli/main.ts";
+import { withOwnSwitch } from "../../src/cli/own_switch.ts";
 import { Switch } from "../../src/control/switch.ts";
 import { readmeBlocks, readmeCommands } from "../support/readme.ts";
 import { MemoryIo, TemporaryFolder } from "./cli/memory_io.ts";
@@ -52,8 +54,9 @@ Deno.test("README has commands that do what it says", async () => {
   const commands = readmeCommands()
     .flatMap((line) => /deno run -A mod\.ts ([^)]*)\)?/.exec(line)?.[1] ?? [])
     .map((line) => line.trim().split(" ").map((word) => word === "lab.yaml" ? file : word));
-  // The e2e tests play the lab, and the next test probes it.
-  const runnable = commands.filter(([name]) => name !== "run" && name !== "probe");
+  // The e2e tests play the lab, and the next tests probe and measure it.
+  const played = ["run", "probe", "bench"];
+  const runnable = commands.filter(([name]) => !played.includes(name!));
   deepStrictEqual(runnable.map(([name]) => name), ["qemu-args", "qemu-args", "validate"]);
   for (const command of runnable) {
     const io = new MemoryIo();
@@ -77,6 +80,23 @@ Deno.test("README has a probe that finds nothing that deviates in its lab", asyn
   } finally {
     await lab.close();
   }
+});
+
+Deno.test("README has commands that measure", async () => {
+  const commands = readmeCommands()
+    .flatMap((line) => /deno run -A mod\.ts bench ?(.*)/.exec(line)?.slice(1) ?? []);
+  deepStrictEqual(commands.map((line) => line.replace(/ .*/, "")), ["", "--rate", "--socket"]);
+  await withOwnSwitch("readme", readmeBlocks("yaml")[0]!, async ({ topology }) => {
+    for (const command of commands) {
+      const args = command.split(" ").filter((word) => word !== "").map((word) =>
+        guestPorts(topology).find(({ socket }) => socket.endsWith(`/${word}`))?.socket ?? word
+      );
+      const io = new MemoryIo();
+      const code = await main(["bench", ...args, "--seconds", "0.1", "--rounds", "1"], io);
+      strictEqual(code, 0, `bench ${command}: ${io.stderr}${io.stdout}`);
+      match(io.stdout, /\n +64 B /);
+    }
+  });
 });
 
 Deno.test("README names folders that exist", () => {

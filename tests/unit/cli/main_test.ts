@@ -33,7 +33,7 @@ async function labswitch(...args: string[]): Promise<Result> {
 Deno.test("main explains itself on standard output with --help, -h and help", async () => {
   const { code, out, err } = await labswitch("--help");
   deepStrictEqual([code, err], [0, ""]);
-  for (const command of ["run", "validate", "qemu-args", "schema", "demo", "probe"]) {
+  for (const command of ["run", "validate", "qemu-args", "schema", "demo", "probe", "bench"]) {
     match(out, new RegExp(`^ {2}${command} `, "m"));
   }
   deepStrictEqual(await labswitch("-h"), { code, out, err });
