@@ -23,6 +23,9 @@ import { type FrontendRing, VhostUserFrontend } from "../vhost_user/frontend.ts"
 import { type Generator, type PortNumber, portStart, type RingChoice } from "./generator.ts";
 import { PORT_BYTES, PORTS } from "./memory_layout.ts";
 
+/** Where a fresh packed ring stands: at slot 0, both wrap counters 1 (vhost-user, "VRING_BASE"). */
+const PACKED_BASE = 0x8000_8000;
+
 /** Two ports, attached. */
 export class Link implements Disposable {
   readonly #ports: readonly PortLink[];
@@ -104,7 +107,7 @@ class PortLink implements Disposable {
     }
     converse(
       this.#socket,
-      this.#frontend.start([region], places.map((place, i) => this.#ring(choice.size, place, i))),
+      this.#frontend.start([region], places.map((place, i) => this.#ring(choice, place, i))),
     );
     stack.move();
   }
@@ -125,9 +128,10 @@ class PortLink implements Disposable {
     this.#socket.close();
   }
 
-  #ring(size: number, { desc, avail, used }: RingPlaces, index: number): FrontendRing {
+  #ring(choice: RingChoice, { desc, avail, used }: RingPlaces, index: number): FrontendRing {
     return {
-      size,
+      size: choice.size,
+      base: choice.isPacked ? PACKED_BASE : 0,
       descAddress: BigInt(desc),
       availAddress: BigInt(avail),
       usedAddress: BigInt(used),
