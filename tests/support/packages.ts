@@ -16,6 +16,7 @@ const PACKAGES: readonly string[] = [
   "dnsmasq-base", // what network boot asks for
   "ipxe", // who asks
   "dpdk-dev", // testpmd
+  "openvswitch-switch-dpdk", // a back-end of somebody else
   "gcc", // the C headers' own sizes and offsets
   "libc6-dev",
   "linux-libc-dev",
