@@ -13,9 +13,9 @@ import { Labswitch } from "../support/labswitch.ts";
 import { testWith } from "../support/test_with.ts";
 
 const PINGS = 20;
-const IPERF_SECONDS = 5;
+const IPERF_SECONDS = 3;
 /** Long enough for a kill, a start and what TCP waits for in between. */
-const LONG_IPERF_SECONDS = 15;
+const LONG_IPERF_SECONDS = 10;
 
 interface Lab {
   readonly folder: string;
