@@ -44,52 +44,70 @@ function topologies(folder: string, role: Role): { near: Lab; far: Lab } {
   };
 }
 
-for (const role of ["client", "server"] as const) {
-  testWith(
-    missingForGuests,
-    `Guests of two joined switches talk, front-end as ${role}`,
-    async (t) => {
-      const folder = await Deno.makeTempDir({ prefix: "labswitch-joined-" });
-      try {
-        const labs = topologies(folder, role);
-        for (const lab of [labs.near, labs.far]) await Deno.mkdir(lab.folder);
-        await using stack = new AsyncDisposableStack();
-        const far = stack.use(await Labswitch.start(labs.far));
-        const near = stack.use(await Labswitch.start(labs.near));
-        const [vm1, vm2] = await Promise.all([
-          Guest.start({ folder: labs.near.folder, port: near.port("vm1"), address: "10.0.0.1/24" }),
-          Guest.start({ folder: labs.far.folder, port: far.port("vm2"), address: "10.0.0.2/24" }),
-        ]);
-        for (const guest of [vm1, vm2]) stack.use(guest);
+testJoined("client", async (t, { labs, near, far, vm1, vm2, stack }) => {
+  await t.step("Guests answer each ping in both directions", () => pingBothWays(vm1, vm2));
+  await t.step("Guests reach each other with TCP in both directions", async () => {
+    await vm2.must("iperf3 --server --daemon");
+    for (const direction of ["", "--reverse"]) {
+      const mbps = await iperf(vm1, vm2.ip, IPERF_SECONDS, direction);
+      console.log(`iperf3 ${direction || "forward"}: ${mbps.toFixed(0)} Mbit/s`);
+      ok(mbps > 0);
+    }
+  });
+  await t.step("Guests exchange a 16 MiB file unharmed", () => transferFile(vm1, vm2, 16));
+  await t.step("Guests keep their TCP connection when the back-end is killed (B20)", async () => {
+    const running = iperf(vm1, vm2.ip, LONG_IPERF_SECONDS, "");
+    const from = near.output.length;
+    await far.kill();
+    await near.awaitLine(/joint {2}disconnected/, from);
+    stack.use(await Labswitch.start(labs.far));
+    await near.awaitLine(/joint {2}up/, from);
+    ok(await running > 0);
+    await pingBothWays(vm1, vm2);
+  });
+});
 
-        await t.step("Guests answer each ping in both directions", () => pingBothWays(vm1, vm2));
-        await t.step("Guests reach each other with TCP in both directions", async () => {
-          await vm2.must("iperf3 --server --daemon");
-          for (const direction of ["", "--reverse"]) {
-            const mbps = await iperf(vm1, vm2.ip, IPERF_SECONDS, direction);
-            console.log(`iperf3 ${direction || "forward"}: ${mbps.toFixed(0)} Mbit/s`);
-            ok(mbps > 0);
-          }
-        });
-        await t.step("Guests exchange a 16 MiB file unharmed", () => transferFile(vm1, vm2, 16));
-        await t.step(
-          "Guests keep their TCP connection when the back-end is killed (B20)",
-          async () => {
-            const running = iperf(vm1, vm2.ip, LONG_IPERF_SECONDS, "");
-            const from = near.output.length;
-            await far.kill();
-            await near.awaitLine(/joint {2}disconnected/, from);
-            stack.use(await Labswitch.start(labs.far));
-            await near.awaitLine(/joint {2}up/, from);
-            ok(await running > 0);
-            await pingBothWays(vm1, vm2);
-          },
-        );
-      } finally {
-        await Deno.remove(folder, { recursive: true });
-      }
-    },
-  );
+testJoined("server", async (t, { labs, near, vm1, vm2, stack }) => {
+  await t.step("Guests answer each ping in both directions", () => pingBothWays(vm1, vm2));
+  await t.step("Guests reach each other again when the front-end was killed", async () => {
+    await near.kill();
+    const successor = stack.use(await Labswitch.start(labs.near));
+    for (const port of ["joint", "vm1"]) await successor.awaitLine(new RegExp(`${port} {2}up`));
+    await pingBothWays(vm1, vm2);
+  });
+});
+
+/** Two instances with a guest on each. */
+interface Scene {
+  readonly labs: ReturnType<typeof topologies>;
+  readonly near: Labswitch;
+  readonly far: Labswitch;
+  readonly vm1: Guest;
+  readonly vm2: Guest;
+  /** Ends what is given to it when the test ends. */
+  readonly stack: AsyncDisposableStack;
+}
+
+function testJoined(role: Role, play: (t: Deno.TestContext, scene: Scene) => Promise<void>): void {
+  const name = `Guests of two joined switches talk, front-end as ${role}`;
+  testWith(missingForGuests, name, async (t) => {
+    const folder = await Deno.makeTempDir({ prefix: "labswitch-joined-" });
+    try {
+      const labs = topologies(folder, role);
+      for (const lab of [labs.near, labs.far]) await Deno.mkdir(lab.folder);
+      await using stack = new AsyncDisposableStack();
+      const far = stack.use(await Labswitch.start(labs.far));
+      const near = stack.use(await Labswitch.start(labs.near));
+      const [vm1, vm2] = await Promise.all([
+        Guest.start({ folder: labs.near.folder, port: near.port("vm1"), address: "10.0.0.1/24" }),
+        Guest.start({ folder: labs.far.folder, port: far.port("vm2"), address: "10.0.0.2/24" }),
+      ]);
+      for (const guest of [vm1, vm2]) stack.use(guest);
+      await play(t, { labs, near, far, vm1, vm2, stack });
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  });
 }
 
 async function pingBothWays(a: Guest, b: Guest): Promise<void> {
