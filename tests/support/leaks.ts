@@ -21,6 +21,23 @@ export function countDescriptors(pid: number = Deno.pid): number {
 }
 
 /**
+ * Lists this process's open descriptors: the number of each and what it is.
+ *
+ * @returns Descriptors that are open; the one that the listing itself opens is left out.
+ */
+export function openDescriptors(): Set<string> {
+  const open = new Set<string>();
+  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
+    try {
+      open.add(`${name} ${Deno.readLinkSync(`/proc/self/fd/${name}`)}`);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  return open;
+}
+
+/**
  * Counts mappings, the lines of the process's memory map.
  *
  * @param pid The process; this one unless told otherwise.
