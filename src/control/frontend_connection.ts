@@ -31,18 +31,13 @@ export interface FrontendConnectionParts {
   readonly onEnd: (reason: Error | null) => void;
 }
 
-/** A conversation that is under way. */
-interface Talk {
-  /** Goes on with it; a reply ends a step that expects one. */
-  readonly advance: (reply: Message | null) => void;
-}
-
 /** Talks to one back-end until either side ends it. */
 export class FrontendConnection {
   readonly #parts: FrontendConnectionParts;
   readonly #decoder = new MessageDecoder();
   readonly #token: number;
-  #talk: Talk | null = null;
+  /** Goes on with the conversation that is under way; a reply ends a step that expects one. */
+  #advance: ((reply: Message | null) => void) | null = null;
   #deadline: ReturnType<typeof setTimeout> | null = null;
   #isOpen = true;
 
@@ -69,7 +64,7 @@ export class FrontendConnection {
       for (;;) {
         const step = conversation.next(reply);
         if (step.done) {
-          this.#talk = null;
+          this.#advance = null;
           return onDone(step.value);
         }
         this.#send(step.value);
@@ -79,7 +74,7 @@ export class FrontendConnection {
         return;
       }
     };
-    this.#talk = { advance };
+    this.#advance = advance;
     this.#attempt(() => advance(null));
   }
 
@@ -87,7 +82,7 @@ export class FrontendConnection {
   close(reason: Error | null = null): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#talk = null;
+    this.#advance = null;
     this.#stopClock();
     this.#parts.reactor.unwatch(this.#parts.socket.number, this.#token);
     this.#decoder.close();
@@ -109,12 +104,12 @@ export class FrontendConnection {
     this.#attempt(() => {
       const message = this.#read();
       if (message === null) return;
-      if (this.#deadline === null || this.#talk === null) {
+      if (this.#deadline === null || this.#advance === null) {
         for (const fd of message.fds) fd.close();
         throw new ProtocolError("the back-end says something that it was not asked");
       }
       this.#stopClock();
-      this.#talk.advance(message);
+      this.#advance(message);
     });
   }
 

@@ -29,7 +29,7 @@ import { Mistakes } from "./mistakes.ts";
 import type { PortMemory } from "./port_memory.ts";
 import type { Reactor } from "./reactor.ts";
 import { processName } from "./socket_path.ts";
-import type { PortState, SwitchPort } from "./switch_port.ts";
+import { endpointEvents, type PortState, type SwitchPort } from "./switch_port.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
 /** What a port is made of. */
@@ -87,13 +87,7 @@ export class FrontendPort implements SwitchPort {
     this.#mistakes = new Mistakes(() =>
       readCounters(parts.state, parts.number, parts.workers.count)
     );
-    const events = {
-      onPeer: (socket: Fd) => this.#attach(socket),
-      onExhausted: ({ message }: Error) =>
-        parts.onEvent({ kind: "exhausted", port: parts.name, reason: message }),
-      onStale: (path: string) => parts.onEvent({ kind: "stale-socket", port: parts.name, path }),
-    };
-    this.#endpoint = parts.makeEndpoint(events);
+    this.#endpoint = parts.makeEndpoint(endpointEvents(parts, (socket) => this.#attach(socket)));
   }
 
   get state(): PortState {
@@ -143,9 +137,12 @@ export class FrontendPort implements SwitchPort {
         return this.#parts.onEvent({ kind: "refused", port: this.name, peer });
       }
     }
-    const { foreign, reactor } = { foreign: this.#foreign, reactor: this.#parts.reactor };
-    const onEnd = (reason: Error | null) => this.#detach(reason);
-    const connection = new FrontendConnection({ socket, foreign, reactor, onEnd });
+    const connection = new FrontendConnection({
+      socket,
+      foreign: this.#foreign,
+      reactor: this.#parts.reactor,
+      onEnd: (reason) => this.#detach(reason),
+    });
     this.#connection = connection;
     const frontend = new VhostUserFrontend();
     const wish = { features: DRIVER_FEATURES, queuePairs: this.#parts.queuePairs };

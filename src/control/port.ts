@@ -29,7 +29,7 @@ import type { PortMemory } from "./port_memory.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
 import type { Reactor } from "./reactor.ts";
 import { processName } from "./socket_path.ts";
-import type { PortState, SwitchPort } from "./switch_port.ts";
+import { endpointEvents, type PortState, type SwitchPort } from "./switch_port.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
 /** Refused requests of one connection that are reported. */
@@ -108,13 +108,7 @@ export class Port implements SwitchPort {
       onSound: (index) => void this.#reportedFaults.delete(index),
       onLink: (isUp) => this.#onLink(isUp),
     });
-    const events = {
-      onPeer: (socket: Fd) => this.#attach(socket),
-      onExhausted: ({ message }: Error) =>
-        parts.onEvent({ kind: "exhausted", port: parts.name, reason: message }),
-      onStale: (path: string) => parts.onEvent({ kind: "stale-socket", port: parts.name, path }),
-    };
-    this.#endpoint = parts.makeEndpoint(events);
+    this.#endpoint = parts.makeEndpoint(endpointEvents(parts, (socket) => this.#attach(socket)));
   }
 
   /** What the port is doing. */

@@ -3,6 +3,9 @@
  *
  * @module
  */
+import type { Fd } from "../../ffi/fd.ts";
+import type { EndpointEvents } from "./endpoint.ts";
+import type { PortEvent } from "./events.ts";
 
 /** What a port is doing. */
 export type PortState = "waiting" | "connected" | "up";
@@ -27,4 +30,21 @@ export interface SwitchPort {
   relieveCalls(): void;
   /** Writes the records of this port's rings anew, after a Worker died. */
   restoreRings(): void;
+}
+
+/**
+ * What a port's endpoint tells it: a peer is the port's affair, the rest is for a person to read.
+ *
+ * @param port Its name, and where events go.
+ * @param onPeer Takes a peer's socket, and owns it.
+ */
+export function endpointEvents(
+  { name, onEvent }: { readonly name: string; readonly onEvent: (event: PortEvent) => void },
+  onPeer: (socket: Fd) => void,
+): EndpointEvents {
+  return {
+    onPeer,
+    onExhausted: ({ message }) => onEvent({ kind: "exhausted", port: name, reason: message }),
+    onStale: (path) => onEvent({ kind: "stale-socket", port: name, path }),
+  };
 }

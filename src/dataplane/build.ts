@@ -1,6 +1,6 @@
 /**
- * Builds the data plane: AssemblyScript and accessors to two WebAssembly modules; and the generator
- * of `labswitch bench`.
+ * Builds the data plane: AssemblyScript and accessors to WebAssembly modules; and the generator of
+ * `labswitch bench`, which is built in the same way.
  *
  * AssemblyScript knows one 32-bit memory: the state memory, or the generator's, which has its rings in
  * it. Guest memory is reached through imported accessors; they are written as WebAssembly text with
