@@ -14,7 +14,7 @@ import { runDeno, runTests, type TestResult } from "./support/test_run.ts";
 /** Numbers of one step. */
 interface Tally {
   passed: number;
-  failed: number;
+  failed: string[];
   skipped: string[];
 }
 
@@ -55,12 +55,12 @@ const SLOW_STEPS: readonly Step[] = [
 
 if (import.meta.main) {
   if (!isQuick) await installPackages();
-  const total: Tally = { passed: 0, failed: 0, skipped: [] };
+  const total: Tally = { passed: 0, failed: [], skipped: [] };
   for (const step of isQuick ? QUICK_STEPS : [...QUICK_STEPS, ...SLOW_STEPS]) {
     console.log(`\n── ${step.name} ──`);
     const tally = step.isTestRun ? await runStep(step) : await runTool(step);
     total.passed += tally.passed;
-    total.failed += tally.failed;
+    total.failed.push(...tally.failed);
     total.skipped.push(...tally.skipped);
   }
   Deno.exit(report(total));
@@ -69,8 +69,9 @@ if (import.meta.main) {
 function report({ passed, failed, skipped }: Tally): number {
   console.log("");
   for (const name of skipped) console.log(`skipped: ${name}`);
+  for (const name of failed) console.log(`failed: ${name}`);
   const isCi = Deno.env.get("CI") === "true";
-  const failures = failed + (isCi ? skipped.length : 0);
+  const failures = failed.length + (isCi ? skipped.length : 0);
   if (isCi && skipped.length > 0) console.log("with CI=true a skip counts as a failure");
   console.log(`${passed} passed, ${failures} failed, ${isCi ? 0 : skipped.length} skipped`);
   return failures === 0 ? 0 : 1;
@@ -78,8 +79,7 @@ function report({ passed, failed, skipped }: Tally): number {
 
 async function runTool({ name, args }: Step): Promise<Tally> {
   const { success } = await runDeno(args);
-  if (!success) console.error(`failed: ${name}`);
-  return { passed: success ? 1 : 0, failed: success ? 0 : 1, skipped: [] };
+  return { passed: success ? 1 : 0, failed: success ? [] : [name], skipped: [] };
 }
 
 async function runStep({ name, args }: Step): Promise<Tally> {
@@ -88,14 +88,11 @@ async function runStep({ name, args }: Step): Promise<Tally> {
     results.filter((result) => result.outcome === outcome).map((result) => result.name);
   const tally = {
     passed: named("passed").length,
-    failed: named("failed").length,
+    failed: named("failed"),
     skipped: named("skipped"),
   };
   // A run that dies before its first test, or outside of one, has failed whatever it counted.
-  if (!success && tally.failed === 0) tally.failed = 1;
-  if (results.length === 0) {
-    console.error(`failed: ${name} ran no test`);
-    tally.failed = 1;
-  }
+  if (results.length === 0) tally.failed.push(`${name} ran no test`);
+  else if (!success && tally.failed.length === 0) tally.failed.push(`${name} outside of a test`);
   return tally;
 }

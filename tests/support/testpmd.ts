@@ -316,7 +316,10 @@ export class Testpmd implements AsyncDisposable {
     { core, sockets }: { readonly core: number; readonly sockets: readonly [string, ...string[]] },
   ): Promise<Testpmd> {
     const env = runtimeEnvironment(dirname(sockets[0]));
-    const console = new ConsoleProcess("dpdk-testpmd", args, { core, env, lineBuffered: true });
+    // Apart, since an error that arrives in the middle of the prompt would hide it.
+    const console = new ConsoleProcess("dpdk-testpmd", args, {
+      ...{ core, env, lineBuffered: true, errorsApart: true },
+    });
     try {
       const prompted = (output: string) => output.includes(PROMPT) || undefined;
       await console.awaitOutput("the prompt", prompted, START_TIMEOUT_MS);
