@@ -25,7 +25,7 @@
  * `;
  * const lab = new Switch(parseTopology(text, join(folder, "lab.yaml")), {
  *   onPortEvent: ({ port, kind }) => console.log(port, kind),
- *   onWorkerEvent: ({ worker, reason }) => console.log("worker", worker, reason),
+ *   onWorkerEvent: ({ kind, reason }) => console.log(kind, reason),
  *   onFailure: (error) => console.error(error),
  * });
  * await lab.open(); // QEMU can connect to vm1.sock and vm2.sock now
