@@ -1,15 +1,15 @@
 /**
- * The probe against a back-end that others wrote.
+ * The probe against back-ends that others wrote.
  *
- * Where that deviates is its own affair; what is checked is that the probe comes to its end with it, and
- * that what every guest needs is `ok`. `deno task conformance` does the same with OVS-DPDK.
+ * Where they deviate is their own affair; what is checked is that the probe comes to its end with them,
+ * and that what every guest needs is `ok`. `deno task conformance` prints every check.
  *
  * @module
  */
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { CHECKS } from "../../src/probe/checks/all.ts";
 import type { ProbeReport } from "../../src/probe/probe.ts";
-import { dpdkVhost } from "../backends/backend.ts";
+import { dpdkVhost, ovsDpdk } from "../backends/backend.ts";
 import { probeBackend } from "../backends/trial.ts";
 import { testWith } from "../support/test_with.ts";
 
@@ -36,9 +36,11 @@ const ESSENTIAL = [
   "second-region",
 ];
 
-testWith(dpdkVhost.missing, "probe comes to terms with DPDK's vhost driver", async () => {
-  requireEssentials(await probeBackend(dpdkVhost, { timeoutMs: TIMEOUT_MS }));
-});
+for (const backend of [dpdkVhost, ovsDpdk]) {
+  testWith(backend.missing, `probe comes to terms with ${backend.title}`, async () => {
+    requireEssentials(await probeBackend(backend, { timeoutMs: TIMEOUT_MS }));
+  });
+}
 
 function requireEssentials({ results }: ProbeReport): void {
   strictEqual(results.length, CHECKS.length);
