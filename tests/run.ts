@@ -10,12 +10,16 @@
  */
 import { installPackages } from "./support/packages.ts";
 import { runDeno, runTests, type TestResult } from "./support/test_run.ts";
+import { CATALOGUE } from "./survival/catalogue.ts";
+import { isComplete, outcomes, summaryLines } from "./survival/outcome.ts";
 
-/** Numbers of one step. */
+/** What came of one step, or of all. */
 interface Tally {
   passed: number;
   failed: string[];
   skipped: string[];
+  /** What came of each test. */
+  results: readonly TestResult[];
 }
 
 /** A command to run; `report` names the file in which a test run leaves its results. */
@@ -51,19 +55,31 @@ const QUICK_STEPS: readonly Step[] = [
 ];
 const SLOW_STEPS: readonly Step[] = [
   { name: "end-to-end tests", args: ["tests/e2e"], isTestRun: true },
+  // Side by side: none of them measures a speed, and each lasts for minutes.
+  { name: "endurance tests", args: ["--parallel", "tests/endurance"], isTestRun: true },
 ];
 
 if (import.meta.main) {
   if (!isQuick) await installPackages();
-  const total: Tally = { passed: 0, failed: [], skipped: [] };
+  const total: Tally = { passed: 0, failed: [], skipped: [], results: [] };
   for (const step of isQuick ? QUICK_STEPS : [...QUICK_STEPS, ...SLOW_STEPS]) {
     console.log(`\n── ${step.name} ──`);
     const tally = step.isTestRun ? await runStep(step) : await runTool(step);
     total.passed += tally.passed;
     total.failed.push(...tally.failed);
     total.skipped.push(...tally.skipped);
+    total.results = [...total.results, ...tally.results];
   }
+  if (!isQuick) checkCatalogue(total);
   Deno.exit(report(total));
+}
+
+/** Looks whether each row of the catalogue of bad input was tried and survived. */
+function checkCatalogue(total: Tally): void {
+  const rows = outcomes(CATALOGUE, total.results);
+  console.log(["\n── what the switch survives ──", ...summaryLines(rows)].join("\n"));
+  if (isComplete(rows)) total.passed++;
+  else total.failed.push("every row of the catalogue of bad input");
 }
 
 function report({ passed, failed, skipped }: Tally): number {
@@ -79,7 +95,7 @@ function report({ passed, failed, skipped }: Tally): number {
 
 async function runTool({ name, args }: Step): Promise<Tally> {
   const { success } = await runDeno(args);
-  return { passed: success ? 1 : 0, failed: success ? [] : [name], skipped: [] };
+  return { passed: success ? 1 : 0, failed: success ? [] : [name], skipped: [], results: [] };
 }
 
 async function runStep({ name, args }: Step): Promise<Tally> {
@@ -90,6 +106,7 @@ async function runStep({ name, args }: Step): Promise<Tally> {
     passed: named("passed").length,
     failed: named("failed"),
     skipped: named("skipped"),
+    results,
   };
   // A run that dies before its first test, or outside of one, has failed whatever it counted.
   if (results.length === 0) tally.failed.push(`${name} ran no test`);
