@@ -9,6 +9,7 @@ import { check, EAGAIN, errno, OsError } from "./errno.ts";
 import { Fd } from "./fd.ts";
 import { IOVEC } from "./layouts.ts";
 import { libc } from "./libc.ts";
+import { readProcLink } from "./proc.ts";
 
 // bits/eventfd.h
 const EFD_CLOEXEC = 0o2000000;
@@ -92,7 +93,7 @@ export function prepareEventFd(fd: { readonly number: number }): boolean {
 
 /** Whether a descriptor is one of events; it stays the caller's. */
 export function isEventFd(fd: { readonly number: number }): boolean {
-  return Deno.readLinkSync(`/proc/self/fd/${fd.number}`) === EVENTFD_LINK;
+  return readProcLink(`/proc/self/fd/${fd.number}`) === EVENTFD_LINK;
 }
 
 function forbidWaiting(fd: number): void {

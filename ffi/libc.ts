@@ -10,6 +10,8 @@
 const SYMBOLS = {
   // int *__errno_location(void)
   __errno_location: { parameters: [], result: "pointer" },
+  // int open(const char *pathname, int flags, ...); no further argument unless a file is made
+  open: { parameters: ["buffer", "i32"], result: "i32" },
   // int close(int fd)
   close: { parameters: ["i32"], result: "i32" },
   // The same call on Deno's thread pool.
@@ -18,6 +20,8 @@ const SYMBOLS = {
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   // ssize_t write(int fd, const void *buf, size_t count)
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  // ssize_t readlink(const char *pathname, char *buf, size_t bufsiz)
+  readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
   // ssize_t preadv2(int fd, const struct iovec *iov, int iovcnt, off_t offset, int flags)
   preadv2: { parameters: ["i32", "buffer", "i32", "i64", "i32"], result: "isize" },
   // int fcntl(int fd, int cmd, ...); the third argument is an int for every command used here

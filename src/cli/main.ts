@@ -85,7 +85,7 @@ function commands(args: readonly string[], io: Io, done: (code: number) => void)
       const isSupervised = tieToSupervisor();
       const code = await stayLive(io, async (live) => {
         if (!isSupervised && options.supervise) {
-          return supervise(await ownCommand(args, SUPERVISE), live);
+          return supervise(ownCommand(args, SUPERVISE), live);
         }
         const topology = await readTopology(path, live);
         return typeof topology === "number" ? topology : run(topology, live);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { readProcFile } from "../../ffi/proc.ts";
 
 /** A program and its arguments. */
 export interface OwnCommand {
@@ -21,8 +22,8 @@ const COMMAND_LINE = "/proc/self/cmdline";
  * @param ours Our own arguments, as Deno shows them.
  * @param without An option of ours that the next start shall not have.
  */
-export async function ownCommand(ours: readonly string[], without: string): Promise<OwnCommand> {
-  const line = (await Deno.readTextFile(COMMAND_LINE)).split("\0").slice(0, -1);
+export function ownCommand(ours: readonly string[], without: string): OwnCommand {
+  const line = readProcFile(COMMAND_LINE).split("\0").slice(0, -1);
   return { program: Deno.execPath(), args: withoutOption(line.slice(1), ours, without) };
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { ECONNREFUSED, ENOENT, OsError } from "../../ffi/errno.ts";
+import { readProcFile } from "../../ffi/proc.ts";
 import { connectUnix, peerCredentials } from "../../ffi/unix_socket.ts";
 
 /** A path that cannot be listened on; its message says why and what to do. */
@@ -81,7 +82,7 @@ function owner(path: string): string {
 /** The name of a process, as the kernel shows it; "unknown" when it is gone or hidden. */
 export function processName(pid: number): string {
   try {
-    return Deno.readTextFileSync(`/proc/${pid}/comm`).trim();
+    return readProcFile(`/proc/${pid}/comm`).trim();
   } catch {
     return "unknown";
   }

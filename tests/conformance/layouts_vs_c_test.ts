@@ -97,6 +97,7 @@ const SOURCES = [
   "ffi/eventfd.ts",
   "ffi/fd.ts",
   "ffi/memory.ts",
+  "ffi/proc.ts",
   "ffi/unix_socket.ts",
   "src/ethernet/frame.ts",
   "src/virtio/features.ts",
@@ -133,8 +134,10 @@ const C_NAMES: Readonly<Record<string, string>> = {
 /** Constants that are ours, or that no installed header names. */
 const OURS = [
   "AVAIL_ELEMENT_BYTES",
+  "CHUNK_BYTES",
   "COUNT_BYTES",
   "INDEX_BYTES",
+  "LINK_BYTES",
   "MAX_DESCRIPTORS",
   "MAX_EVENTS",
   "MAX_QUEUE_SIZE",

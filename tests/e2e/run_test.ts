@@ -3,11 +3,14 @@
  *
  * @module
  */
-import { match, ok, rejects, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, ok, rejects, strictEqual } from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { connectUnix, listenUnix } from "../../ffi/unix_socket.ts";
 import { runToEnd } from "../support/console_process.ts";
+import { BROADCAST, makeFrame, stationAddress } from "../support/frames.ts";
 import { Labswitch } from "../support/labswitch.ts";
+import { readmePermissions } from "../support/readme.ts";
+import { TestGuest } from "../support/test_guest.ts";
 
 const TOPOLOGY = `version: 1
 ports:
@@ -120,6 +123,23 @@ Deno.test("run explains a permission that Deno was not given", async () => {
   await rejects(start("--allow-read", "--allow-env"), /error: .*--allow-ffi/);
   await rejects(start("--allow-ffi", "--allow-env"), /error: .*run with (-A|--allow-read)/);
 });
+
+Deno.test("run needs no permission that the README does not name", () =>
+  inFolder(async (folder) => {
+    const topology = `${TOPOLOGY}  gw: { type: host, address: 10.0.0.1/24 }\n`;
+    const permissions = readmePermissions();
+    ok(permissions.includes("--allow-ffi"));
+    await using lab = await Labswitch.start({ folder, topology, permissions });
+    {
+      await using from = await TestGuest.attach(lab.port("vm1").socket);
+      await using to = await TestGuest.attach(lab.port("vm2").socket);
+      await lab.awaitLine(/vm1 {2}connected {2}deno \(pid \d+\)/);
+      const frame = makeFrame(BROADCAST, stationAddress(1), 60);
+      from.send(frame);
+      deepStrictEqual(await to.receive(), frame);
+    }
+    strictEqual(await lab.process.stop(), 0);
+  }));
 
 Deno.test("demo works for a user who is not root", () => inFolder(playAsNobody));
 

@@ -40,6 +40,8 @@ export interface LabswitchOptions
   readonly through?: readonly string[];
   /** Variables added to the inherited environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** What Deno lets it do; everything unless given. */
+  readonly permissions?: readonly string[];
   /** Flags of V8, such as when garbage is collected; the usual ones unless given. */
   readonly v8Flags?: readonly string[];
 }
@@ -87,6 +89,7 @@ export class Labswitch implements AsyncDisposable {
       outputTo,
       through = [],
       env,
+      permissions = ["--allow-all"],
       v8Flags = [],
       ...more
     } = options;
@@ -95,7 +98,7 @@ export class Labswitch implements AsyncDisposable {
     Deno.writeTextFileSync(file, topology);
     const [program, args] = redirected([
       ...through,
-      ...[Deno.execPath(), "run", "--allow-all"],
+      ...[Deno.execPath(), "run", "--no-prompt", ...permissions],
       ...v8Flags.length === 0 ? [] : [`--v8-flags=${v8Flags.join(",")}`],
       ...[main, "run"],
       ...isSupervised ? ["--supervise"] : [],

@@ -22,3 +22,9 @@ export function readmeBlocks(language: string): string[] {
 export function readmeCommands(): string[] {
   return readmeBlocks("sh").flatMap((block) => block.trimEnd().split("\n"));
 }
+
+/** The flags of Deno that narrow what a switch may do, as the README names them. */
+export function readmePermissions(): string[] {
+  const flags = /`((?:--allow-\w+ ){2,}--allow-\w+)`/.exec(Deno.readTextFileSync(README));
+  return flags?.[1]!.split(" ") ?? [];
+}

@@ -24,8 +24,8 @@ Deno.test("withoutOption works for a compiled program, also when the option is c
   deepStrictEqual(withoutOption(["lab.yaml"], ours, OPTION), ["lab.yaml"]);
 });
 
-Deno.test("ownCommand finds the command of this process", async () => {
-  const { program, args } = await ownCommand(Deno.args, OPTION);
+Deno.test("ownCommand finds the command of this process", () => {
+  const { program, args } = ownCommand(Deno.args, OPTION);
   strictEqual(program, Deno.execPath());
   ok(args.includes("test"), args.join(" "));
 });
