@@ -10,6 +10,7 @@ import { Fd } from "./fd.ts";
 import { IOVEC } from "./layouts.ts";
 import { libc } from "./libc.ts";
 import { readProcLink } from "./proc.ts";
+import { callSlowly } from "./slow_calls.ts";
 
 // bits/eventfd.h
 const EFD_CLOEXEC = 0o2000000;
@@ -18,6 +19,7 @@ const EFD_NONBLOCK = 0o4000;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
+const F_DUPFD_CLOEXEC = 1030;
 // linux/fs.h: do not wait, whatever the descriptor's flags say.
 const RWF_NOWAIT = 8;
 /** preadv2 reads where the file stands, which is all an event descriptor can do. */
@@ -121,8 +123,8 @@ export function relieveEventFd(fd: number): void {
   if (read === COUNT_BYTES) signalEventFd(fd);
 }
 
-/** The main thread's own. */
-let signaller: Signaller | null = null;
+/** The main thread's own; null where there is no AIO. */
+let aio: AioSignaller | null | undefined;
 
 /**
  * Signals an event descriptor that a peer gave us, for the main thread. Does not wait.
@@ -130,8 +132,27 @@ let signaller: Signaller | null = null;
  * @param fd Its number.
  */
 export function signalEventFd(fd: number): void {
-  signaller ??= new Signaller(acquireContext());
-  signaller.signal(fd);
+  if (aio === undefined) {
+    const context = acquireContext();
+    aio = context === null ? null : new AioSignaller(context);
+  }
+  if (aio !== null) aio.signal(fd);
+  else signalBeside(fd);
+}
+
+/**
+ * The same where there is no AIO. Only a Worker that waits in a write is relieved, so the main thread
+ * does not write itself.
+ *
+ * @param fd Its number.
+ */
+export function signalBeside(fd: number): void {
+  // The number may be another file's before the write is made.
+  const duplicate = libc().fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (duplicate < 0) return;
+  const { write_async } = libc();
+  void callSlowly(() => write_async(duplicate, one(), COUNT_BYTES))
+    .finally(() => libc().close(duplicate));
 }
 
 /** Signals event descriptors of peers from one thread. */

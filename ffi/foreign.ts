@@ -16,7 +16,8 @@ import { callSlowly } from "./slow_calls.ts";
 
 /** What one peer gave, or one peer after another. They are closed one by one. */
 export class ForeignDescriptors {
-  #closing: Promise<void> | null = null;
+  #closing: Promise<void> = Promise.resolve();
+  #count = 0;
 
   /** Takes ownership of a descriptor; its `close` returns at once. */
   readonly adopt: (number: number) => Fd = (number) =>
@@ -24,7 +25,12 @@ export class ForeignDescriptors {
 
   /** Whether some are still being closed. */
   get isClosing(): boolean {
-    return this.#closing !== null;
+    return this.#count > 0;
+  }
+
+  /** How many are still being closed. */
+  get closing(): number {
+    return this.#count;
   }
 
   /** Waits until those are closed that were to be closed so far. */
@@ -35,11 +41,9 @@ export class ForeignDescriptors {
   #close(number: number): void {
     if (isHarmless(number)) return closeNow(number);
     const { close_async } = libc();
-    const before = this.#closing ?? Promise.resolve();
-    const end = before.then(() => callSlowly(() => close_async(number))).then(() => {
-      if (this.#closing === end) this.#closing = null;
-    });
-    this.#closing = end;
+    this.#count++;
+    this.#closing = this.#closing.then(() => callSlowly(() => close_async(number)))
+      .then(() => void this.#count--);
   }
 }
 

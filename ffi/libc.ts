@@ -22,6 +22,13 @@ const SYMBOLS = {
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   // ssize_t readlink(const char *pathname, char *buf, size_t bufsiz)
   readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
+  // The same call as write on Deno's thread pool.
+  write_async: {
+    name: "write",
+    parameters: ["i32", "buffer", "usize"],
+    result: "isize",
+    nonblocking: true,
+  },
   // ssize_t preadv2(int fd, const struct iovec *iov, int iovcnt, off_t offset, int flags)
   preadv2: { parameters: ["i32", "buffer", "i32", "i64", "i32"], result: "isize" },
   // int fcntl(int fd, int cmd, ...); the third argument is an int for every command used here

@@ -17,7 +17,11 @@ import { clearSocketPath } from "./socket_path.ts";
 
 /** What an endpoint tells its port. */
 export interface EndpointEvents {
-  /** A peer is there; the port owns the socket and answers whether it takes it. */
+  /** What must be over before another peer is taken; null when nothing is in the way. */
+  readonly obstacle: () => Promise<void> | null;
+  /**
+   * A peer is there; the port owns the socket. Throws an `OsError` when the system has no room for it.
+   */
   readonly onPeer: (socket: Fd) => void;
   /** The stale socket at this path was replaced. */
   readonly onStale: (path: string) => void;
@@ -61,6 +65,7 @@ export class ServerEndpoint implements Endpoint {
   #listener: Fd | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #token = 0;
+  #pauseMs = FIRST_RETRY_MS;
   /** The socket's file, as long as nobody has put another one in its place. */
   #file: FileIdentity | null = null;
   #isExhausted = false;
@@ -83,8 +88,13 @@ export class ServerEndpoint implements Endpoint {
     this.#token = this.#reactor.watch(this.#listener.number, () => this.#accept());
   }
 
-  released(): void {
-    // The listener stays open: the next front-end may come at any time.
+  released(wasUseful: boolean): void {
+    if (wasUseful) {
+      this.#pauseMs = FIRST_RETRY_MS;
+      return;
+    }
+    this.#pause(this.#pauseMs);
+    this.#pauseMs = Math.min(2 * this.#pauseMs, LAST_RETRY_MS);
   }
 
   close(): void {
@@ -110,26 +120,34 @@ export class ServerEndpoint implements Endpoint {
   // One per turn: a crowd on one port must not hold up the others.
   #accept(): void {
     if (this.#listener === null) return;
-    let socket: Fd | null;
+    const obstacle = this.#events.obstacle();
+    if (obstacle !== null) {
+      this.#listen(false);
+      return void obstacle.then(() => this.#listen(true));
+    }
     try {
-      socket = acceptUnix(this.#listener);
+      const socket = acceptUnix(this.#listener);
+      if (socket !== null) this.#events.onPeer(socket);
+      this.#isExhausted = false;
     } catch (error) {
       if (!(error instanceof OsError)) throw error;
-      // No descriptor or memory left, as a rule: the peer stays in the queue until there is.
+      // No descriptor or memory left, as a rule: who comes stays in the queue until there is.
       if (!this.#isExhausted) this.#events.onExhausted(error);
       this.#isExhausted = true;
-      return this.#rest();
+      this.#pause(FIRST_RETRY_MS);
     }
-    this.#isExhausted = false;
-    if (socket !== null) this.#events.onPeer(socket);
   }
 
-  #rest(): void {
-    const listener = this.#listener!;
-    this.#reactor.change(listener.number, this.#token, 0);
-    this.#timer = setTimeout(() => {
-      this.#reactor.change(listener.number, this.#token, READABLE_EVENTS);
-    }, FIRST_RETRY_MS);
+  #pause(durationMs: number): void {
+    this.#listen(false);
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#listen(true), durationMs);
+  }
+
+  // Whoever comes meanwhile waits in the listener's queue.
+  #listen(isOpen: boolean): void {
+    if (this.#listener === null) return;
+    this.#reactor.change(this.#listener.number, this.#token, isOpen ? READABLE_EVENTS : 0);
   }
 }
 
@@ -147,6 +165,7 @@ export class ClientEndpoint implements Endpoint {
   readonly #events: EndpointEvents;
   #retryMs = FIRST_RETRY_MS;
   #timer: ReturnType<typeof setTimeout> | null = null;
+  #isExhausted = false;
   #isClosed = false;
 
   /**
@@ -174,6 +193,7 @@ export class ClientEndpoint implements Endpoint {
 
   #connect(): void {
     this.#timer = null;
+    if (this.#events.obstacle() !== null) return this.#schedule();
     let socket: Fd;
     try {
       socket = connectUnix(this.#path);
@@ -181,7 +201,15 @@ export class ClientEndpoint implements Endpoint {
       // Nobody listens yet: the guest may start in a second or in a year.
       return this.#schedule();
     }
-    this.#events.onPeer(socket);
+    try {
+      this.#events.onPeer(socket);
+      this.#isExhausted = false;
+    } catch (error) {
+      if (!(error instanceof OsError)) throw error;
+      if (!this.#isExhausted) this.#events.onExhausted(error);
+      this.#isExhausted = true;
+      this.#schedule();
+    }
   }
 
   #schedule(): void {

@@ -13,22 +13,20 @@
  * @module
  */
 import type { Fd } from "../../ffi/fd.ts";
-import { ForeignDescriptors } from "../../ffi/foreign.ts";
-import { hasHungUp, peerCredentials } from "../../ffi/unix_socket.ts";
 import type { State } from "../dataplane/state.ts";
 import { C_CLOSED_CONNECTIONS } from "../dataplane/state_layout.ts";
 import { VhostUserFrontend } from "../vhost_user/frontend.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
 import { readCounters } from "./counters.ts";
 import type { Endpoint, EndpointEvents } from "./endpoint.ts";
-import type { PortEvent } from "./events.ts";
+import type { Peer, PortEvent } from "./events.ts";
 import { backendFaultText } from "./faults.ts";
 import { FrontendConnection } from "./frontend_connection.ts";
 import { DRIVER_FEATURES, FrontendDevice } from "./frontend_device.ts";
 import { Mistakes } from "./mistakes.ts";
 import type { PortMemory } from "./port_memory.ts";
+import { PeerPlace } from "./peer_place.ts";
 import type { Reactor } from "./reactor.ts";
-import { processName } from "./socket_path.ts";
 import { endpointEvents, type PortState, type SwitchPort } from "./switch_port.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
@@ -69,9 +67,7 @@ export class FrontendPort implements SwitchPort {
   readonly #device: FrontendDevice;
   readonly #mistakes: Mistakes;
   readonly #endpoint: Endpoint;
-  /** What back-ends gave, their sockets included. */
-  readonly #foreign = new ForeignDescriptors();
-  #connection: FrontendConnection | null = null;
+  readonly #place: PeerPlace<FrontendConnection>;
   /** Why the last connection could not be used; the same reason again is not reported. */
   #lastReason: string | null = null;
   /** When frames began to flow. */
@@ -87,11 +83,14 @@ export class FrontendPort implements SwitchPort {
     this.#mistakes = new Mistakes(() =>
       readCounters(parts.state, parts.number, parts.workers.count)
     );
-    this.#endpoint = parts.makeEndpoint(endpointEvents(parts, (socket) => this.#attach(socket)));
+    this.#place = new PeerPlace(parts.name, parts.onEvent);
+    const onPeer = (socket: Fd) => this.#attach(socket);
+    this.#endpoint = parts.makeEndpoint(endpointEvents(parts, this.#place, onPeer));
   }
 
   get state(): PortState {
-    if (this.#connection === null) return this.#foreign.isClosing ? "connected" : "waiting";
+    const { connection, foreign } = this.#place;
+    if (connection === null) return foreign.isClosing ? "connected" : "waiting";
     return this.#device.isUp ? "up" : "connected";
   }
 
@@ -101,12 +100,12 @@ export class FrontendPort implements SwitchPort {
 
   close(): void {
     this.#isClosing = true;
-    this.#connection?.close();
+    this.#place.connection?.close();
     this.#endpoint.close();
   }
 
   async settled(): Promise<void> {
-    await this.#foreign.closed();
+    await this.#place.foreign.closed();
   }
 
   check(): void {
@@ -114,7 +113,9 @@ export class FrontendPort implements SwitchPort {
     this.#reportMistakes();
     const found = this.#device.fault();
     if (found === null) return;
-    this.#connection?.close(new Error(`ring ${found.index}: ${backendFaultText(found.fault)}`));
+    this.#place.connection?.close(
+      new Error(`ring ${found.index}: ${backendFaultText(found.fault)}`),
+    );
   }
 
   relieveCalls(): void {
@@ -127,32 +128,26 @@ export class FrontendPort implements SwitchPort {
   }
 
   #attach(accepted: Fd): void {
-    const socket = this.#foreign.adopt(accepted.release());
-    const { pid } = peerCredentials(socket);
-    const peer = { pid, name: processName(pid) };
-    if (this.#connection !== null) {
-      if (hasHungUp(this.#connection.socket)) this.#connection.close();
-      else {
-        socket.close();
-        return this.#parts.onEvent({ kind: "refused", port: this.name, peer });
-      }
-    }
-    const connection = new FrontendConnection({
-      socket,
-      foreign: this.#foreign,
-      reactor: this.#parts.reactor,
-      onEnd: (reason) => this.#detach(reason),
-    });
-    this.#connection = connection;
+    const { reactor, queuePairs } = this.#parts;
+    const { foreign } = this.#place;
+    const onEnd = (reason: Error | null) => this.#detach(reason);
+    const peer = this.#place.take(
+      accepted,
+      (socket) => new FrontendConnection({ socket, foreign, reactor, onEnd }),
+    );
+    if (peer === null) return;
+    const connection = this.#place.connection!;
     const frontend = new VhostUserFrontend();
-    const wish = { features: DRIVER_FEATURES, queuePairs: this.#parts.queuePairs };
-    connection.hold(frontend.negotiate(wish), ({ features }) => {
-      const { regions, rings } = this.#device.prepare(features);
-      connection.hold(frontend.start(regions, rings), () => this.#start(features, peer));
-    });
+    connection.hold(
+      frontend.negotiate({ features: DRIVER_FEATURES, queuePairs }),
+      ({ features }) => {
+        const { regions, rings } = this.#device.prepare(features);
+        connection.hold(frontend.start(regions, rings), () => this.#start(features, peer));
+      },
+    );
   }
 
-  #start(features: bigint, peer: { readonly pid: number; readonly name: string }): void {
+  #start(features: bigint, peer: Peer): void {
     this.#mistakes.begin();
     this.#device.start();
     this.#lastReason = null;
@@ -175,7 +170,7 @@ export class FrontendPort implements SwitchPort {
     const wasUp = this.#device.isUp;
     // What it did just before it left.
     if (wasUp && !this.#isClosing) this.#reportMistakes();
-    this.#connection = null;
+    this.#place.leave();
     this.#device.stop();
     if (reason !== null) this.#parts.state.countOne(this.number, C_CLOSED_CONNECTIONS);
     if (this.#isClosing) return;

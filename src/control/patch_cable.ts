@@ -9,6 +9,7 @@
  * @module
  */
 import { OsError } from "../../ffi/errno.ts";
+import type { Fd } from "../../ffi/fd.ts";
 import { unixSocketPair } from "../../ffi/unix_socket.ts";
 import type { Endpoint, EndpointEvents } from "./endpoint.ts";
 
@@ -33,15 +34,16 @@ export class PatchCable {
     this.#free.add(end);
     const [first, second] = this.#free;
     if (first === undefined || second === undefined) return;
+    this.#free.clear();
+    let sockets: Fd[] = [];
     try {
-      const [one, other] = unixSocketPair();
-      this.#free.clear();
-      first.events.onPeer(one);
-      second.events.onPeer(other);
+      sockets = unixSocketPair();
+      for (const { events } of [first, second]) events.onPeer(sockets.shift()!);
     } catch (error) {
       if (!(error instanceof OsError)) throw error;
+      for (const socket of sockets) socket.close();
       end.events.onExhausted(error);
-      end.released();
+      for (const one of [first, second]) one.released();
     }
   }
 

@@ -10,8 +10,6 @@
  */
 import { signalEventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
-import { ForeignDescriptors } from "../../ffi/foreign.ts";
-import { hasHungUp, peerCredentials } from "../../ffi/unix_socket.ts";
 import { C_CLOSED_CONNECTIONS, C_REFUSED_REQUESTS, RING_FAULT } from "../dataplane/state_layout.ts";
 import { ringAt, ringNumber, type State } from "../dataplane/state.ts";
 import { type BackendOffer, VhostUserBackend } from "../vhost_user/backend.ts";
@@ -27,8 +25,8 @@ import { PortDevice } from "./port_device.ts";
 import { Mistakes } from "./mistakes.ts";
 import type { PortMemory } from "./port_memory.ts";
 import type { BridgeMembers } from "./bridge_members.ts";
+import { PeerPlace } from "./peer_place.ts";
 import type { Reactor } from "./reactor.ts";
-import { processName } from "./socket_path.ts";
 import { endpointEvents, type PortState, type SwitchPort } from "./switch_port.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
@@ -77,9 +75,7 @@ export class Port implements SwitchPort {
   readonly #device: PortDevice;
   readonly #endpoint: Endpoint;
   readonly #reportedFaults = new Map<number, number>();
-  /** What front-ends gave, their sockets included. */
-  readonly #foreign = new ForeignDescriptors();
-  #connection: Connection | null = null;
+  readonly #place: PeerPlace<Connection>;
   #backend: VhostUserBackend | null = null;
   /** Looks since the guest's driver is ready without memory to work on. */
   #looksWithoutMemory = 0;
@@ -108,12 +104,15 @@ export class Port implements SwitchPort {
       onSound: (index) => void this.#reportedFaults.delete(index),
       onLink: (isUp) => this.#onLink(isUp),
     });
-    this.#endpoint = parts.makeEndpoint(endpointEvents(parts, (socket) => this.#attach(socket)));
+    this.#place = new PeerPlace(parts.name, parts.onEvent);
+    const onPeer = (socket: Fd) => this.#attach(socket);
+    this.#endpoint = parts.makeEndpoint(endpointEvents(parts, this.#place, onPeer));
   }
 
   /** What the port is doing. */
   get state(): PortState {
-    if (this.#connection === null) return this.#foreign.isClosing ? "connected" : "waiting";
+    const { connection, foreign } = this.#place;
+    if (connection === null) return foreign.isClosing ? "connected" : "waiting";
     return this.#device.isUp ? "up" : "connected";
   }
 
@@ -125,18 +124,18 @@ export class Port implements SwitchPort {
   /** Ends the connection and the endpoint. */
   close(): void {
     this.#isClosing = true;
-    this.#connection?.close();
+    this.#place.connection?.close();
     this.#endpoint.close();
   }
 
   /** Waits until everything is closed that front-ends gave; may take for ever. */
   async settled(): Promise<void> {
-    await this.#foreign.closed();
+    await this.#place.foreign.closed();
   }
 
   /** Looks for what a person should know; called by the switch's clock, several times a second. */
   check(): void {
-    if (this.#connection === null) return;
+    if (this.#place.connection === null) return;
     this.#reportFaults();
     this.#reportMistakes();
     this.#reportMissingMemory();
@@ -199,38 +198,28 @@ export class Port implements SwitchPort {
   }
 
   #attach(accepted: Fd): void {
-    const socket = this.#foreign.adopt(accepted.release());
-    const { pid } = peerCredentials(socket);
-    const peer = { pid, name: processName(pid) };
-    if (this.#connection !== null) {
-      // A peer that was killed may be noticed only now, because its successor is already here.
-      if (hasHungUp(this.#connection.socket)) this.#connection.close();
-      else {
-        socket.close();
-        this.#parts.onEvent({ kind: "refused", port: this.name, peer });
-        return;
-      }
-    }
-    this.#parts.onEvent({ kind: "connected", port: this.name, peer });
-    this.#mistakes.begin();
-    this.#backend = new VhostUserBackend(
+    const { offer, reactor } = this.#parts;
+    const { foreign } = this.#place;
+    const backend = new VhostUserBackend(
       this.#device,
-      this.#parts.offer,
+      offer,
       (request, reason) => this.#reportRefusal(request, reason),
     );
-    this.#connection = new Connection({
-      socket,
-      backend: this.#backend,
-      foreign: this.#foreign,
-      reactor: this.#parts.reactor,
-      onEnd: (reason) => this.#detach(reason),
-    });
+    const onEnd = (reason: Error | null) => this.#detach(reason);
+    const peer = this.#place.take(
+      accepted,
+      (socket) => new Connection({ socket, backend, foreign, reactor, onEnd }),
+    );
+    if (peer === null) return;
+    this.#backend = backend;
+    this.#mistakes.begin();
+    this.#parts.onEvent({ kind: "connected", port: this.name, peer });
   }
 
   #detach(reason: Error | null): void {
     // What it did just before it left.
     if (!this.#isClosing) this.check();
-    this.#connection = null;
+    this.#place.leave();
     this.#backend = null;
     this.#looksWithoutMemory = 0;
     this.#refusals = 0;

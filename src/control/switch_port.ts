@@ -6,6 +6,7 @@
 import type { Fd } from "../../ffi/fd.ts";
 import type { EndpointEvents } from "./endpoint.ts";
 import type { PortEvent } from "./events.ts";
+import type { PeerPlace, Placed } from "./peer_place.ts";
 
 /** What a port is doing. */
 export type PortState = "waiting" | "connected" | "up";
@@ -36,13 +37,16 @@ export interface SwitchPort {
  * What a port's endpoint tells it: a peer is the port's affair, the rest is for a person to read.
  *
  * @param port Its name, and where events go.
+ * @param place Where a peer would be.
  * @param onPeer Takes a peer's socket, and owns it.
  */
 export function endpointEvents(
   { name, onEvent }: { readonly name: string; readonly onEvent: (event: PortEvent) => void },
+  place: PeerPlace<Placed>,
   onPeer: (socket: Fd) => void,
 ): EndpointEvents {
   return {
+    obstacle: () => place.obstacle,
     onPeer,
     onExhausted: ({ message }) => onEvent({ kind: "exhausted", port: name, reason: message }),
     onStale: (path) => onEvent({ kind: "stale-socket", port: name, path }),

@@ -5,13 +5,14 @@
  * @module
  */
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
-import { connectUnix } from "../../ffi/unix_socket.ts";
+import { connectUnix, waitReadable } from "../../ffi/unix_socket.ts";
 import { encode } from "../../src/vhost_user/message.ts";
 import { FLAG_REPLY, Request } from "../../src/vhost_user/numbers.ts";
 import { BACKEND_LAB, endings, exchange } from "../support/backend_lab.ts";
 import { eventually } from "../support/eventually.ts";
 import { HostilePeer } from "../support/hostile_backend.ts";
 import { countDescriptors } from "../support/leaks.ts";
+import { connectLingering } from "../support/lingering_socket.ts";
 import { TestLab, type TestLabOptions } from "../support/test_lab.ts";
 
 const LISTENING: TestLabOptions = {
@@ -21,8 +22,13 @@ const LISTENING: TestLabOptions = {
     ports: BACKEND_LAB.more!.ports!.map((port) => port.replace("up.sock", "up.sock, role: server")),
   },
 };
-/** Back-ends of a crowd. */
-const CROWD = 100;
+/** Back-ends of a crowd: the pauses between them are 100, 200 and 400 ms. */
+const CROWD = 4;
+const PAUSES_MS = 700;
+/** Longer than anything else takes. */
+const LINGER_SECONDS = 20;
+/** Descriptors that come with one byte: what the kernel passes at once, nearly (SCM_MAX_FD). */
+const MANY = 250;
 
 function connect(lab: TestLab): HostilePeer {
   return new HostilePeer(connectUnix(lab.path("up")));
@@ -76,7 +82,8 @@ testListening("turns a second back-end away while the first one lives", async (l
   await exchange(lab, first);
 });
 
-testListening("says once why it leaves a crowd that all break a reply (B01)", async (lab) => {
+testListening("waits longer for a crowd that all break a reply (B01, B23)", async (lab) => {
+  const start = performance.now();
   const { closedConnections } = lab.report("up").counters;
   for (let i = 0; i < CROWD; i++) {
     using peer = connect(lab);
@@ -84,7 +91,29 @@ testListening("says once why it leaves a crowd that all break a reply (B01)", as
     await peer.end();
   }
   strictEqual(lab.report("up").counters.closedConnections, closedConnections + CROWD);
+  ok(performance.now() - start >= PAUSES_MS, "the pauses were too short");
   deepStrictEqual(endings(lab), ["the reply to GET_FEATURES is not one"]);
+});
+
+testListening("lets nobody in while too much of what came is being closed (B07)", async (lab) => {
+  const { socket, peer: reader } = await connectLingering(LINGER_SECONDS);
+  const before = countDescriptors();
+  {
+    using first = connect(lab);
+    ok(await first.next() !== null);
+    // They are closed one after the other, and the first one waits.
+    const others = Array.from({ length: MANY }, () => first.socket);
+    first.say(Uint8Array.of(1), [socket, ...others]);
+    // From now on the switch has the last one.
+    socket.close();
+    const isFull = () => countDescriptors() - before >= MANY || null;
+    await eventually("descriptors wait for their end", isFull);
+  }
+  using second = connect(lab);
+  await lab.exchange("b", "c");
+  strictEqual(waitReadable(second.socket, 0), false);
+  reader.close();
+  ok(await second.next() !== null);
 });
 
 testListening("does not hold up other ports while a crowd comes and goes (B23)", async (lab) => {

@@ -36,6 +36,7 @@ function dyingPool(name: string) {
     throw new Error("unexpected");
   };
   const endpoint = new PairEndpoint({
+    obstacle: () => null,
     onPeer: (socket) => sockets.push(socket),
     onStale: fail,
     onExhausted: fail,

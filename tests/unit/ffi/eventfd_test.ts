@@ -5,6 +5,7 @@ import {
   EventFd,
   prepareEventFd,
   relieveEventFd,
+  signalBeside,
   signalEventFd,
   Signaller,
 } from "../../../ffi/eventfd.ts";
@@ -12,6 +13,8 @@ import { Fd } from "../../../ffi/fd.ts";
 import { libc } from "../../../ffi/libc.ts";
 import { createMemfd } from "../../../ffi/memory.ts";
 import { unixSocketPair } from "../../../ffi/unix_socket.ts";
+import { eventually } from "../../support/eventually.ts";
+import { countDescriptors } from "../../support/leaks.ts";
 import { descriptorState, isInUse, openFile } from "../../support/descriptors.ts";
 
 /** The largest count that an eventfd can hold (man 2 eventfd). */
@@ -117,6 +120,28 @@ Deno.test("Signaller.signal works more often than its kernel ring has entries", 
   const signaller = new Signaller(context);
   for (let i = 0; i < MANY; i++) signaller.signal(event.fd.number);
   strictEqual(event.drain(), BigInt(MANY));
+});
+
+Deno.test("signalBeside does not wait for a full count, and signals when there is room", async () => {
+  using fd = blockingEventFd();
+  add(fd, MAX_COUNT);
+  signalBeside(fd.number);
+  const count = new BigUint64Array(1);
+  libc().read(fd.number, new Uint8Array(count.buffer), 8n);
+  strictEqual(count[0], MAX_COUNT);
+  prepareEventFd(fd);
+  const signalled = () =>
+    libc().read(fd.number, new Uint8Array(count.buffer), 8n) === 8n ? count[0]! : null;
+  strictEqual(await eventually("the signal", signalled), 1n);
+});
+
+Deno.test("signalBeside leaves no descriptor, and a closed one alone", async () => {
+  using event = EventFd.create();
+  const before = countDescriptors();
+  signalBeside(event.fd.number);
+  signalBeside(1_000_000);
+  await eventually("no duplicate is left", () => countDescriptors() === before || null);
+  strictEqual(event.drain(), 1n);
 });
 
 for (

@@ -121,6 +121,15 @@ Deno.test("VhostUserFrontend.attach sends nothing to an old back-end that it doe
   ]);
 });
 
+Deno.test("VhostUserFrontend.attach asks now and then a back-end that acknowledges nothing", () => {
+  const rings = Array.from({ length: 256 }, () => setup().rings[0]!);
+  const protocolFeatures = featureSet(VHOST_USER_PROTOCOL_F_MQ);
+  const names = attach({ protocolFeatures, queuePairs: 128n }, setup({ rings }));
+  const silent = names.join(" ").split(/GET_\w+/).map((part) => part.split(" ").length);
+  ok(Math.max(...silent) <= 66, `${Math.max(...silent)} messages in a row`);
+  strictEqual(names.filter((name) => name === "SET_VRING_ENABLE").length, 256);
+});
+
 Deno.test("VhostUserFrontend.attach never sends a message whose feature was not negotiated", () => {
   // `hold` compares each message with its gate.
   for (let bits = 0n; bits < 32n; bits++) {
