@@ -18,6 +18,7 @@
  */
 import type { Fields, Layout } from "../layout/struct.ts";
 import {
+  acceptable,
   featureSet,
   hasFeature,
   VHOST_USER_F_PROTOCOL_FEATURES,
@@ -159,7 +160,7 @@ export class VhostUserFrontend {
   *negotiate({ features, queuePairs = 1, mtu }: FrontendWish): Conversation<Negotiated> {
     yield* this.#tell(Request.SET_OWNER, NOTHING);
     const offered = yield* this.#askNumber(Request.GET_FEATURES);
-    this.#features = offered & (features | featureSet(VHOST_USER_F_PROTOCOL_FEATURES));
+    this.#features = acceptable(offered & (features | featureSet(VHOST_USER_F_PROTOCOL_FEATURES)));
     if (this.#hasProtocolFeatures) yield* this.#negotiateProtocol();
     yield* this.#checkQueues(queuePairs);
     if (this.#speaks(VHOST_USER_PROTOCOL_F_STATUS)) {

@@ -142,3 +142,33 @@ export function headerLength(features: bigint): number {
     hasFeature(features, VIRTIO_NET_F_MRG_RXBUF);
   return isLong ? HEADER_BYTES : LEGACY_HEADER_BYTES;
 }
+
+/** What a feature is worth nothing without (VIRTIO 1.2, 2.2.1 and 5.1.3.1): one of these. */
+const REQUIREMENTS: readonly (readonly [feature: number, ...oneOf: number[]])[] = [
+  [VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_CSUM],
+  [VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_CSUM],
+  [VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_CSUM],
+  [VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_GUEST_CSUM],
+  [VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6],
+  [VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_CSUM],
+  [VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_CSUM],
+  [VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_CSUM],
+  [VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6],
+  [VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1],
+];
+
+/**
+ * Leaves out what a driver may not accept, since what it requires is not there.
+ *
+ * VIRTIO_NET_F_MQ stays without its control queue: over vhost-user the front-end has that queue itself.
+ *
+ * @param features What both sides know.
+ * @returns What may be accepted.
+ */
+export function acceptable(features: bigint): bigint {
+  return REQUIREMENTS.reduce(
+    (set, [feature, ...oneOf]) =>
+      oneOf.some((required) => hasFeature(set, required)) ? set : set & ~featureSet(feature),
+    features,
+  );
+}

@@ -1,6 +1,7 @@
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
 import {
+  acceptable,
   featureNames,
   featureSet,
   hasFeature,
@@ -10,6 +11,15 @@ import {
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_VERSION_1,
   VIRTIO_NET_F_CSUM,
+  VIRTIO_NET_F_GUEST_CSUM,
+  VIRTIO_NET_F_GUEST_ECN,
+  VIRTIO_NET_F_GUEST_TSO4,
+  VIRTIO_NET_F_GUEST_TSO6,
+  VIRTIO_NET_F_GUEST_USO4,
+  VIRTIO_NET_F_HOST_ECN,
+  VIRTIO_NET_F_HOST_TSO4,
+  VIRTIO_NET_F_HOST_TSO6,
+  VIRTIO_NET_F_HOST_USO,
   VIRTIO_NET_F_MRG_RXBUF,
   VIRTIO_NET_F_STATUS,
 } from "../../../src/virtio/features.ts";
@@ -55,4 +65,30 @@ Deno.test("headerLength is 10 bytes only for legacy drivers without mergeable bu
   strictEqual(headerLength(featureSet(VIRTIO_NET_F_MRG_RXBUF)), 12);
   strictEqual(headerLength(featureSet(VIRTIO_F_VERSION_1)), 12);
   strictEqual(headerLength(featureSet(VIRTIO_F_VERSION_1, VIRTIO_NET_F_MRG_RXBUF)), 12);
+});
+
+Deno.test("acceptable leaves out what is worth nothing alone (5.1.3.1)", () => {
+  const whole = featureSet(
+    ...[VIRTIO_NET_F_CSUM, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_USO],
+    ...[VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN],
+    ...[VIRTIO_F_VERSION_1, VIRTIO_F_RING_PACKED, VIRTIO_NET_F_MRG_RXBUF],
+  );
+  strictEqual(acceptable(whole), whole);
+  const without = (feature: number) => whole & ~featureSet(feature);
+  const lost = (feature: number) => featureNames(without(feature) & ~acceptable(without(feature)));
+  deepStrictEqual(lost(VIRTIO_NET_F_CSUM), ["host_tso4", "host_ecn", "host_uso"]);
+  deepStrictEqual(lost(VIRTIO_NET_F_HOST_TSO4), ["host_ecn"]);
+  deepStrictEqual(lost(VIRTIO_NET_F_GUEST_CSUM), ["guest_tso6", "guest_ecn"]);
+  deepStrictEqual(lost(VIRTIO_NET_F_GUEST_TSO6), ["guest_ecn"]);
+  deepStrictEqual(lost(VIRTIO_F_VERSION_1), ["ring_packed"]);
+});
+
+Deno.test("acceptable keeps ECN with either family", () => {
+  for (const tso of [VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6]) {
+    const set = featureSet(VIRTIO_NET_F_CSUM, tso, VIRTIO_NET_F_HOST_ECN);
+    strictEqual(acceptable(set), set);
+  }
+  for (const tso of [VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_USO4]) {
+    strictEqual(acceptable(featureSet(tso)), 0n);
+  }
 });
