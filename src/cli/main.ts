@@ -19,7 +19,7 @@ import { EXIT_CRASH, EXIT_FAILURE, EXIT_OK, EXIT_REFUSED, EXIT_USAGE } from "./e
 import { type Io, type LiveIo, terminal } from "./io.ts";
 import { ownCommand } from "./own_command.ts";
 import { probeCommand, type ProbeCommandOptions } from "./probe.ts";
-import { installedQemu, OLDEST_QEMU, qemuArguments, shellLines } from "./qemu_args.ts";
+import { installedQemu, needsQuotes, OLDEST_QEMU, qemuArguments, shellLines } from "./qemu_args.ts";
 import { run } from "./run.ts";
 import { supervise, SupervisorGone, tieToSupervisor } from "./supervise.ts";
 import { readTopology } from "./topology_file.ts";
@@ -136,6 +136,9 @@ function commands(args: readonly string[], io: Io, done: (code: number) => void)
       const isEmulated = options.accel === "tcg";
       const qemuArgs = qemuArguments(port, options.memory, version ?? OLDEST_QEMU, isEmulated);
       io.out(shellLines(qemuArgs, io.isTerminal));
+      if (!io.isTerminal && qemuArgs.some(needsQuotes)) {
+        io.err('a path has characters that need quotes; write eval "qemu-system-… $(…)"\n');
+      }
     });
 
   program.command("schema")

@@ -109,6 +109,11 @@ function escapeCommas(text: string): string {
   return text.replaceAll(",", ",,");
 }
 
+/** Whether a shell's `$(…)` would take an argument apart: it does not look at quotes. */
+export function needsQuotes(text: string): boolean {
+  return !/^[\w@%+=:,./-]+$/.test(text);
+}
+
 function quote(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+  return !needsQuotes(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -154,8 +154,9 @@ Deno.test("main qemu-args prints the arguments for a port", async () => {
 Deno.test("main qemu-args prints what a client port with an unusual path needs", async () => {
   using folder = new TemporaryFolder();
   const path = folder.write("lab.yaml", PORTS);
-  const { code, out } = await labswitch("qemu-args", "router", "-m", "1G", "--file", path);
+  const { code, out, err } = await labswitch("qemu-args", "router", "-m", "1G", "--file", path);
   strictEqual(code, 0);
+  match(err, /^a path has characters that need quotes; write eval "qemu-system-… \$\(…\)"$/m);
   match(out, /^-m 1024M\n/);
   match(out, /'socket,id=labswitch-socket,path=.*\/my lab,,1\.sock,server=on,wait=off'\n/);
   match(out, /queues=2\n.*mac=52:54:00:00:00:02,mq=on,vectors=6\n$/);
