@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { basename, dirname, resolve } from "node:path";
+import { basename } from "node:path";
 import {
   type Document,
   isAlias,
@@ -19,10 +19,10 @@ import {
   type YAMLError,
 } from "yaml";
 import type { z } from "zod";
-import { MAX_PATH_BYTES } from "../ffi/unix_socket.ts";
 import { MAX_BRIDGES, MAX_PORTS, MAX_WORKERS } from "../src/dataplane/state_layout.ts";
 import { type Diagnostic, TopologyError } from "./diagnostics.ts";
 import { hostAddresses, hostContradictions, hostDhcp } from "./host_rules.ts";
+import { loopContradictions } from "./loop_rules.ts";
 import { type Machine, thisMachine } from "./machine.ts";
 import {
   DEFAULT_AGEING,
@@ -33,6 +33,7 @@ import {
   topologyFile,
 } from "./schema.ts";
 import { patchContradictions } from "./patch_rules.ts";
+import { resolveSocket, socketContradictions, socketPorts } from "./socket_rules.ts";
 import { suggest } from "./suggest.ts";
 import type { BridgeConfig, PortConfig, ThreadsConfig, Topology } from "./topology.ts";
 import { parseSeconds } from "./units.ts";
@@ -111,13 +112,6 @@ function isMissing(reason: string): boolean {
 
 /** A port as the file has it. */
 type PortEntry = TopologyFile["ports"][string];
-/** One with a socket. */
-type SocketEntry = Extract<PortEntry, { socket: string }>;
-
-// Whether two ports may share a socket: a front-end and a back-end of which one listens.
-function meet(a: SocketEntry, b: SocketEntry): boolean {
-  return a.type !== b.type && a.role !== b.role;
-}
 
 /** Finds the place of a value or key in the text. */
 class Source {
@@ -212,30 +206,19 @@ class Source {
   /** What each part alone allows, but not all together. */
   contradictions(file: TopologyFile, fileName: string, machine: Machine): Diagnostic[] {
     const found = this.#pinMistakes(resolveThreads(file.threads, machine), machine);
-    const sockets = new Map<string, [name: string, port: SocketEntry][]>();
+    const sockets = socketPorts(file.ports, fileName);
     const macs = new Map<string, string>();
     const bridges = [...new Set([DEFAULT_BRIDGE, ...Object.keys(file.bridges)])];
-    const together = [...hostContradictions(file.ports), ...patchContradictions(file.ports)];
+    const together = [
+      ...hostContradictions(file.ports),
+      ...patchContradictions(file.ports),
+      ...socketContradictions(sockets),
+      ...loopContradictions(file.ports, sockets),
+    ];
     for (const { path, reason, fix } of together) {
       found.push(this.value(path, reason, fix));
     }
     for (const [name, port] of Object.entries(file.ports)) {
-      if (port.type !== "host" && port.type !== "patch") {
-        const at = ["ports", name, "socket"];
-        const socket = resolveSocket(port.socket, fileName);
-        const bytes = new TextEncoder().encode(socket).length;
-        if (bytes > MAX_PATH_BYTES) {
-          const reason = `the socket's path has ${bytes} bytes; Linux allows ${MAX_PATH_BYTES}`;
-          found.push(this.value(at, reason, "use a shorter folder, like /run/lab"));
-        }
-        const others = sockets.get(socket) ?? [];
-        const other = others.find(([, there]) => !meet(port, there));
-        if (other !== undefined) {
-          const fix = "give each port a socket of its own";
-          found.push(this.value(at, `port "${other[0]}" has the same socket`, fix));
-        }
-        sockets.set(socket, [...others, [name, port]]);
-      }
       const mac = macOf(port)?.toLowerCase();
       const twin = mac === undefined ? undefined : macs.get(mac);
       if (twin !== undefined) {
@@ -424,10 +407,6 @@ function resolveBridges(bridges: TopologyFile["bridges"]): BridgeConfig[] {
     ageingSeconds: parseSeconds(options?.["ageing-time"] ?? DEFAULT_AGEING)!,
     maxAddresses: options?.["max-macs"] ?? DEFAULT_MAX_ADDRESSES,
   }));
-}
-
-function resolveSocket(socket: string, fileName: string): string {
-  return resolve(dirname(fileName), socket);
 }
 
 function macOf(port: PortEntry): string | undefined {
