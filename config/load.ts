@@ -15,8 +15,6 @@ import {
   type Node,
   type Pair,
   parseDocument,
-  visit,
-  type YAMLError,
 } from "yaml";
 import type { z } from "zod";
 import { MAX_BRIDGES, MAX_PORTS, MAX_WORKERS } from "../src/dataplane/state_layout.ts";
@@ -37,6 +35,7 @@ import { resolveSocket, socketContradictions, socketPorts } from "./socket_rules
 import { suggest } from "./suggest.ts";
 import type { BridgeConfig, PortConfig, ThreadsConfig, Topology } from "./topology.ts";
 import { parseSeconds } from "./units.ts";
+import { plainValue, yamlMistakes } from "./yaml_mistakes.ts";
 
 /** A place in the file. */
 type Path = readonly (string | number)[];
@@ -82,12 +81,18 @@ export function parseTopology(
   fileName: string,
   machine: Machine = thisMachine(),
 ): Topology {
+  return parseUnmarked(text.replace(/^\ufeff/, ""), fileName, machine);
+}
+
+// A byte order mark would count as a column.
+function parseUnmarked(text: string, fileName: string, machine: Machine): Topology {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const source = new Source(document, lines);
-  const problems = source.syntaxErrors();
+  const problems = yamlMistakes(document, text)
+    .map(({ start, end, reason, fix }) => source.at(start, end, reason, fix));
   if (problems.length > 0) throw new TopologyError(fileName, text, problems);
-  const checked = topologyFile.safeParse(source.toValue());
+  const checked = topologyFile.safeParse(plainValue(document));
   const found = checked.success
     ? source.contradictions(checked.data, fileName, machine)
     : checked.error.issues.flatMap((issue) => source.explain(issue));
@@ -121,64 +126,6 @@ class Source {
   constructor(document: Document.Parsed, lines: LineCounter) {
     this.#document = document;
     this.#lines = lines;
-  }
-
-  /** What is wrong with the YAML itself. After other mistakes than these the parser guesses. */
-  syntaxErrors(): Diagnostic[] {
-    const { errors } = this.#document;
-    const isGuess = errors.some(({ code }) => code !== "DUPLICATE_KEY");
-    if (errors.length > 0) {
-      return (isGuess ? errors.slice(0, 1) : errors).map((error) => this.#syntax(error));
-    }
-    const found: Diagnostic[] = [];
-    visit(this.#document, {
-      Alias: (_, alias) => {
-        if (alias.resolve(this.#document) !== undefined) return;
-        const reason = `there is no anchor "&${alias.source}" before this`;
-        found.push(this.#atNode(alias, reason, "write the value itself"));
-      },
-      Pair: (_, { key }) => {
-        // An object takes this key for something else, and the port would be lost without a word.
-        if (!isScalar(key) || key.value !== "__proto__") return;
-        found.push(this.#atNode(key, "this name is not possible", "use another name"));
-      },
-    });
-    if (found.length === 0 && this.toValue() === undefined) {
-      found.push(this.#at(0, 0, "there are too many aliases", "write the values themselves"));
-    }
-    return found;
-  }
-
-  /** The file as plain values; undefined when its aliases multiply without end. */
-  toValue(): unknown {
-    try {
-      return this.#document.toJS() ?? {};
-    } catch (error) {
-      if (error instanceof ReferenceError) return undefined;
-      throw error;
-    }
-  }
-
-  #syntax({ pos, message, code }: YAMLError): Diagnostic {
-    if (code === "DUPLICATE_KEY") {
-      let key: Node | null = null;
-      visit(this.#document, {
-        Scalar: (_, node) => {
-          if (node.range?.[0] === pos[0]) key = node;
-        },
-      });
-      const fix = "remove one of the two";
-      if (key === null) return this.#at(pos[0], pos[1], "this key is there twice", fix);
-      return this.#atNode(key, `the key "${key}" is there twice`, fix);
-    }
-    if (code === "MULTIPLE_DOCS") {
-      const fix = "put it into a file of its own";
-      return this.#at(pos[0], pos[1], "a second document begins here", fix);
-    }
-    const fix = code === "TAB_AS_INDENT"
-      ? "indent with spaces"
-      : "correct the YAML; a value with special characters needs quotes";
-    return this.#at(pos[0], pos[1], message.split("\n")[0]!.replace(/[.:]$/, ""), fix);
   }
 
   /** Explains what the schema has found. */
@@ -273,11 +220,11 @@ class Source {
 
   /** A diagnostic at a key. */
   key(path: Path, reason: string, fix: string): Diagnostic {
-    if (path.length === 0) return this.#at(0, 0, reason, fix);
+    if (path.length === 0) return this.at(0, 0, reason, fix);
     const { value: parent, place } = this.#find(path.slice(0, -1));
     if (isAlias(place)) return this.#atNode(place, reason, fix);
     const key = isMap(parent) ? pairOf(parent.items, path.at(-1)!)?.key : null;
-    return isNode(key) ? this.#atNode(key, reason, fix) : this.#at(0, 0, reason, fix);
+    return isNode(key) ? this.#atNode(key, reason, fix) : this.at(0, 0, reason, fix);
   }
 
   /** The value at a path, and the node to show for it: the first alias on the way, or itself. */
@@ -309,18 +256,18 @@ class Source {
 
   #atNode(node: Node, reason: string, fix: string): Diagnostic {
     const [start, end] = node.range ?? [0, 0];
-    return this.#at(start, end, reason, fix);
+    return this.at(start, end, reason, fix);
   }
 
-  #at(start: number, end: number, reason: string, fix: string): Diagnostic {
+  /** A diagnostic at a part of the text. */
+  at(start: number, end: number, reason: string, fix: string): Diagnostic {
     const { line, col } = this.#lines.linePos(start);
     return { line: Math.max(1, line), column: Math.max(1, col), length: end - start, reason, fix };
   }
 }
 
-// A key that YAML reads as a number or as nothing is text in an object.
 function pairOf(pairs: readonly Pair[], key: string | number): Pair | undefined {
-  return pairs.find((pair) => isScalar(pair.key) && String(pair.key.value ?? "") === String(key));
+  return pairs.find((pair) => isScalar(pair.key) && pair.key.value === key);
 }
 
 /** The keys that the schema knows at a place; of a port, whose type is known by then. */

@@ -32,7 +32,13 @@ function saying(reason: string, fix: string): { error: string } {
   return { error: `${reason}\n${fix}` };
 }
 
-const name = z.string().regex(
+// Its message for a value that is missing is the library's.
+const name = z.string({
+  error: ({ input }) =>
+    input === undefined
+      ? undefined
+      : "this is not text\nwrite a name; true, null and numbers need quotes",
+}).regex(
   /^[A-Za-z][A-Za-z0-9_.-]{0,31}$/,
   saying(
     "this is not a name",

@@ -260,13 +260,6 @@ Deno.test("parseTopology refuses names that are too long or begin with a digit",
   deepStrictEqual(mistakes(withLines("bridges: { 0lan: }")), [["2:12", "0lan", reason, fix]]);
 });
 
-Deno.test("parseTopology marks a port whose name is a number", () => {
-  const found = mistakes(withPort("queues: 1").replace("vm1", "1"));
-  deepStrictEqual(found.map(([place, marked, reason]) => [place, marked, reason]), [
-    ["3:3", "1", "this is not a name"],
-  ]);
-});
-
 Deno.test("parseTopology loses no port whose name JavaScript uses for itself", () => {
   const named = (name: string) => SMALLEST.replace("vm2", name);
   strictEqual(parseTopology(named("constructor"), "lab.yaml").ports.length, 2);
