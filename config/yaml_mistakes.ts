@@ -3,7 +3,18 @@
  *
  * @module
  */
-import { type Document, isAlias, isMap, isNode, isScalar, isSeq, type Node, visit } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  type Node,
+  Scalar,
+  visit,
+} from "yaml";
+import { touchingValue } from "./broken_lines.ts";
 import { explainError } from "./parser_errors.ts";
 
 /** A mistake and the text that is meant. */
@@ -36,7 +47,7 @@ export function yamlMistakes(document: Document.Parsed, text: string): YamlMista
     // After other mistakes than these the parser guesses.
     const isGuess = errors.some(({ code }) => code !== "DUPLICATE_KEY");
     return (isGuess ? errors.slice(0, 1) : errors)
-      .map((error) => explainError(error, document));
+      .map((error) => explainError(error, document, text));
   }
   const found = nodeMistakes(document);
   if (found.length > 0 || plainValue(document) !== undefined) return found;
@@ -95,7 +106,10 @@ function keyMistake(key: unknown): readonly [reason: string, fix: string] | null
   if (key.value === "<<") {
     return ["merge keys are YAML 1.1; this file is YAML 1.2", "write the keys out"];
   }
-  if (typeof key.value === "string") return null;
+  if (typeof key.value === "string") {
+    const touching = key.type === Scalar.PLAIN ? touchingValue(key.value) : null;
+    return touching && [touching[0], touching[1]];
+  }
   const { source = "" } = key;
   return [
     `YAML reads this key as ${kindOf(key.value)}, not as text`,
