@@ -79,8 +79,8 @@ const duration = z.string(saying("this is not a duration", "write a number and a
 const socket = z.string(saying("a vhost-user port needs a socket", "add socket: with a path"))
   .min(1, saying("the path is empty", "write a path, like /run/lab/vm1.sock"))
   .refine(
-    (path) => !path.includes("\0"),
-    saying("a path cannot hold a zero character", "write a path, like /run/lab/vm1.sock"),
+    (path) => !/\p{Cc}/u.test(path),
+    saying("a path cannot hold control characters", "write a path, like /run/lab/vm1.sock"),
   )
   .meta({
     description: "Path of the Unix socket; relative to the folder of this file. At most 107 bytes.",

@@ -276,9 +276,28 @@ Deno.test("parseTopology refuses an empty socket and one that is no text", () =>
   deepStrictEqual(socket("7").map(([place, marked]) => [place, marked]), [["3:36", "7"]]);
 });
 
-Deno.test("parseTopology refuses a socket's path with a zero character", () => {
-  const found = mistakes(withPort("queues: 1").replace("a.sock", String.raw`"a\0b"`));
-  deepStrictEqual(found.map(([place, marked]) => [place, marked]), [["3:36", String.raw`"a\0b"`]]);
+Deno.test("parseTopology refuses a socket's path with control characters", () => {
+  for (const path of [String.raw`"a\0b"`, String.raw`"a\nb"`, String.raw`"\e[2J"`, '"a\x9bb"']) {
+    const [place, , reason] = mistake(withPort("queues: 1").replace("a.sock", path));
+    deepStrictEqual([place, reason], ["3:36", "a path cannot hold control characters"], path);
+  }
+});
+
+Deno.test("parseTopology writes control characters of the file in a way that does no harm", () => {
+  const escape = "\u001b[31m";
+  const texts = [
+    withPort(`role: ${escape}`),
+    withPort(`"${escape}": 1`),
+    withPort(String.raw`"a\nb": 1`),
+    withPort(`role: "a\u202eb"`),
+    withPort(`bridge: *${escape}`),
+    `version: 1\nports:\n  ${escape}: {}\n  ${escape}: {}\n`,
+  ];
+  for (const text of texts) {
+    const shown = mistakes(text).flat().join("");
+    strictEqual(/[\p{Cc}\u202e]/u.test(shown), false, JSON.stringify(shown));
+  }
+  deepStrictEqual(mistake(texts[2]!)[2], String.raw`the key "a\x0ab" is not known here`);
 });
 
 Deno.test("parseTopology allows 107 bytes for a socket's path and not one more", () => {
