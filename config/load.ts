@@ -31,6 +31,7 @@ import {
   topologyFile,
 } from "./schema.ts";
 import { patchContradictions } from "./patch_rules.ts";
+import { portExample } from "./port_example.ts";
 import { resolveSocket, socketContradictions, socketPorts } from "./socket_rules.ts";
 import { suggest } from "./suggest.ts";
 import type { BridgeConfig, PortConfig, ThreadsConfig, Topology } from "./topology.ts";
@@ -135,7 +136,10 @@ class Source {
       return issue.keys.map((key) => this.#unknownKey(path, key));
     }
     const { value } = this.#find(path);
-    const [reason, fix] = explanation(issue, isScalar(value) ? value.value : value);
+    const plain = isScalar(value) ? value.value : value;
+    const [reason, fix] = explanation(issue, plain);
+    const isWord = path[0] === "ports" && path.length === 2 && issue.code === "invalid_type";
+    if (isWord) return [this.value(path, reason, `write ${portExample(`${path[1]}`, plain)}`)];
     if (value === undefined) {
       const key = path.at(-1);
       const isOurs = issue.message.includes("\n") || issue.code === "invalid_value" ||
