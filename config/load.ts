@@ -34,6 +34,7 @@ import { patchContradictions } from "./patch_rules.ts";
 import { portExample } from "./port_example.ts";
 import { resolveSocket, socketContradictions, socketPorts } from "./socket_rules.ts";
 import { suggest } from "./suggest.ts";
+import { decodeText } from "./text.ts";
 import type { BridgeConfig, PortConfig, ThreadsConfig, Topology } from "./topology.ts";
 import { parseSeconds } from "./units.ts";
 import { plainValue, yamlMistakes } from "./yaml_mistakes.ts";
@@ -47,25 +48,10 @@ type Path = readonly (string | number)[];
  * @param path The file.
  * @returns The topology.
  * @throws {TopologyError} When it is no valid topology; its message is for the user.
- * @throws {NotText} When it is no UTF-8.
  * @throws {Deno.errors.NotFound | Deno.errors.PermissionDenied} When it cannot be read.
  */
 export async function loadTopology(path: string): Promise<Topology> {
-  return parseTopology(decodeText(await Deno.readFile(path)), path);
-}
-
-/** A file that holds something else than text. */
-export class NotText extends Error {
-  /** The name of the class. */
-  override readonly name = "NotText";
-}
-
-function decodeText(data: Uint8Array): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(data);
-  } catch {
-    throw new NotText("Cannot read a topology: it is not UTF-8 text");
-  }
+  return parseTopology(decodeText(await Deno.readFile(path), path), path);
 }
 
 /**
