@@ -36,7 +36,7 @@ const EXPLANATIONS: { readonly [Code in YAMLError["code"]]?: readonly Explanatio
   ],
   BLOCK_IN_FLOW: [saying("a comma is missing in this", COMMA)],
   DUPLICATE_KEY: [twice],
-  MISSING_CHAR: [unclosedBracket, unclosedQuote, touchingComment, brokenLine],
+  MISSING_CHAR: [unclosedBracket, unclosedQuote, touchingComment, missingComma, brokenLine],
   MULTILINE_IMPLICIT_KEY: [brokenLine, saying("a comma is missing behind this", COMMA)],
   MULTIPLE_DOCS: [saying("a second document begins here", "put it into a file of its own")],
   TAB_AS_INDENT: [saying("tabs are not allowed as indentation", "indent with spaces")],
@@ -131,7 +131,7 @@ function unexpectedMark(error: YAMLError, _: Document, text: string): YamlMistak
 }
 
 function missingComma(error: YAMLError): YamlMistake | null {
-  if (!/^Unexpected \S+ token$/.test(error.message)) return null;
+  if (!/^(Unexpected \S+ token$|Missing ,)/.test(error.message)) return null;
   return { ...placeOf(error), reason: "a comma is missing before this", fix: COMMA };
 }
 

@@ -107,6 +107,11 @@ for (
       ["3:22", "type", "a comma is missing before this", COMMA],
     ],
     [
+      "lacks a comma in a list",
+      "version: 1\nthreads: { pin: [1 [2]] }\n",
+      ["2:20", "[", "a comma is missing before this", COMMA],
+    ],
+    [
       "lacks a comma at the end of a line",
       ports("  vm1: {", "    type: vhost-user", "    socket: a", "  }"),
       ["4:11", "vhost-user", "a comma is missing behind this", COMMA],
