@@ -118,7 +118,7 @@ import { main } from "./src/cli/main.ts";
 
 // Topologies.
 export { type Diagnostic, TopologyError } from "./config/diagnostics.ts";
-export { loadTopology, NotText, parseTopology } from "./config/load.ts";
+export { loadTopology, parseTopology } from "./config/load.ts";
 export type { Machine } from "./config/machine.ts";
 export {
   type BridgeConfig,

@@ -48,12 +48,14 @@ export function addressProblem(text: string): Problem | null {
   const [head = "", bits, ...more] = text.split("/");
   const ip = parseAddress(head);
   if (ip === null || more.length > 0) return ["this is not an address", EXAMPLES];
+  const octal = octalProblem(text);
+  if (octal !== null) return octal;
   const most = ip.length === 4 ? IPV4_BITS : IPV6_BITS;
   if (bits === undefined) {
     const usual = ip.length === 4 ? 24 : 64;
     return ["the length of the prefix is missing", `write ${text}/${usual}`];
   }
-  if (!/^\d{1,3}$/.test(bits) || Number(bits) < 1 || Number(bits) > most) {
+  if (!/^[1-9]\d{0,2}$/.test(bits) || Number(bits) > most) {
     const family = ip.length === 4 ? "IPv4" : "IPv6";
     return [
       `this is not the length of a prefix of ${family}`,
@@ -80,6 +82,8 @@ export function rangeProblem(text: string): Problem | null {
   if (ends.length !== 2 || first?.length !== 4 || last?.length !== 4) {
     return ["this is not a range of IPv4 addresses", "write one like 10.0.0.100-10.0.0.200"];
   }
+  const octal = octalProblem(text);
+  if (octal !== null) return octal;
   const count = addressNumber(last) - addressNumber(first) + 1;
   if (count < 1) {
     return ["this range ends before it begins", `write ${formatIpv4(last)}-${formatIpv4(first)}`];
@@ -93,7 +97,7 @@ export function rangeProblem(text: string): Problem | null {
 
 /** Says what is wrong with the address of a router on its own; null when nothing is. */
 export function routerProblem(text: string): Problem | null {
-  if (parseAddress(text)?.length === 4) return null;
+  if (parseAddress(text)?.length === 4) return octalProblem(text);
   return ["this is not an IPv4 address", "write one like 10.0.0.1, without a prefix"];
 }
 
@@ -132,6 +136,13 @@ function parseAddress(text: string): Uint8Array | null {
     if (error instanceof RangeError) return null;
     throw error;
   }
+}
+
+// C's inet_aton reads 010 as 8, and with it ping, ip and others.
+function octalProblem(text: string): Problem | null {
+  const plain = text.replaceAll(/(?<!\d)0+(?=\d)/g, "");
+  if (plain === text || text.includes(":")) return null;
+  return ["other programs read a number with a leading zero as octal", `write ${plain}`];
 }
 
 function hostProblem4(ip: Uint8Array, prefixBits: number): Problem | null {

@@ -4,6 +4,9 @@
  * @module
  */
 
+import { excerpt } from "./excerpt.ts";
+import { visible } from "./visible.ts";
+
 /** One mistake in a file. */
 export interface Diagnostic {
   /** Line, from 1. */
@@ -41,15 +44,19 @@ export class TopologyError extends Error {
 }
 
 function format(fileName: string, lines: readonly string[], found: Diagnostic): string {
-  const { line, column, length, reason, fix } = found;
-  const source = (lines[line - 1] ?? "").replaceAll("\t", " ");
+  const { line, column, length } = found;
+  const [source, mark] = excerpt(lines[line - 1] ?? "", column, length);
   const gutter = `${line}`;
-  const mark = "^".repeat(Math.max(1, Math.min(length, source.length - column + 1)));
   return [
-    `${fileName}:${line}:${column}: error: ${reason}`,
+    `${visible(fileName)}:${line}:${column}: error: ${sentence(found.reason)}`,
     `  ${gutter} | ${source}`,
-    `  ${" ".repeat(gutter.length)} | ${" ".repeat(column - 1)}${mark}`,
-    `  fix: ${fix}`,
+    `  ${" ".repeat(gutter.length)} | ${mark}`,
+    `  fix: ${sentence(found.fix)}`,
     "",
   ].join("\n");
+}
+
+// What the file says is quoted, and may be long.
+function sentence(text: string): string {
+  return visible(text.replaceAll(/"([^"]{60})[^"]+"/g, '"$1…"'));
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { basename, dirname, resolve } from "node:path";
+import { basename } from "node:path";
 import {
   type Document,
   isAlias,
@@ -15,14 +15,12 @@ import {
   type Node,
   type Pair,
   parseDocument,
-  visit,
-  type YAMLError,
 } from "yaml";
 import type { z } from "zod";
-import { MAX_PATH_BYTES } from "../ffi/unix_socket.ts";
 import { MAX_BRIDGES, MAX_PORTS, MAX_WORKERS } from "../src/dataplane/state_layout.ts";
 import { type Diagnostic, TopologyError } from "./diagnostics.ts";
 import { hostAddresses, hostContradictions, hostDhcp } from "./host_rules.ts";
+import { loopContradictions } from "./loop_rules.ts";
 import { type Machine, thisMachine } from "./machine.ts";
 import {
   DEFAULT_AGEING,
@@ -33,9 +31,13 @@ import {
   topologyFile,
 } from "./schema.ts";
 import { patchContradictions } from "./patch_rules.ts";
+import { portExample } from "./port_example.ts";
+import { resolveSocket, socketContradictions, socketPorts } from "./socket_rules.ts";
 import { suggest } from "./suggest.ts";
+import { decodeText } from "./text.ts";
 import type { BridgeConfig, PortConfig, ThreadsConfig, Topology } from "./topology.ts";
 import { parseSeconds } from "./units.ts";
+import { plainValue, yamlMistakes } from "./yaml_mistakes.ts";
 
 /** A place in the file. */
 type Path = readonly (string | number)[];
@@ -46,25 +48,10 @@ type Path = readonly (string | number)[];
  * @param path The file.
  * @returns The topology.
  * @throws {TopologyError} When it is no valid topology; its message is for the user.
- * @throws {NotText} When it is no UTF-8.
  * @throws {Deno.errors.NotFound | Deno.errors.PermissionDenied} When it cannot be read.
  */
 export async function loadTopology(path: string): Promise<Topology> {
-  return parseTopology(decodeText(await Deno.readFile(path)), path);
-}
-
-/** A file that holds something else than text. */
-export class NotText extends Error {
-  /** The name of the class. */
-  override readonly name = "NotText";
-}
-
-function decodeText(data: Uint8Array): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(data);
-  } catch {
-    throw new NotText("Cannot read a topology: it is not UTF-8 text");
-  }
+  return parseTopology(decodeText(await Deno.readFile(path), path), path);
 }
 
 /**
@@ -81,12 +68,18 @@ export function parseTopology(
   fileName: string,
   machine: Machine = thisMachine(),
 ): Topology {
+  return parseUnmarked(text.replace(/^\ufeff/, ""), fileName, machine);
+}
+
+// A byte order mark would count as a column.
+function parseUnmarked(text: string, fileName: string, machine: Machine): Topology {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const source = new Source(document, lines);
-  const problems = source.syntaxErrors();
+  const problems = yamlMistakes(document, text)
+    .map(({ start, end, reason, fix }) => source.at(start, end, reason, fix));
   if (problems.length > 0) throw new TopologyError(fileName, text, problems);
-  const checked = topologyFile.safeParse(source.toValue());
+  const checked = topologyFile.safeParse(plainValue(document));
   const found = checked.success
     ? source.contradictions(checked.data, fileName, machine)
     : checked.error.issues.flatMap((issue) => source.explain(issue));
@@ -111,13 +104,6 @@ function isMissing(reason: string): boolean {
 
 /** A port as the file has it. */
 type PortEntry = TopologyFile["ports"][string];
-/** One with a socket. */
-type SocketEntry = Extract<PortEntry, { socket: string }>;
-
-// Whether two ports may share a socket: a front-end and a back-end of which one listens.
-function meet(a: SocketEntry, b: SocketEntry): boolean {
-  return a.type !== b.type && a.role !== b.role;
-}
 
 /** Finds the place of a value or key in the text. */
 class Source {
@@ -129,64 +115,6 @@ class Source {
     this.#lines = lines;
   }
 
-  /** What is wrong with the YAML itself. After other mistakes than these the parser guesses. */
-  syntaxErrors(): Diagnostic[] {
-    const { errors } = this.#document;
-    const isGuess = errors.some(({ code }) => code !== "DUPLICATE_KEY");
-    if (errors.length > 0) {
-      return (isGuess ? errors.slice(0, 1) : errors).map((error) => this.#syntax(error));
-    }
-    const found: Diagnostic[] = [];
-    visit(this.#document, {
-      Alias: (_, alias) => {
-        if (alias.resolve(this.#document) !== undefined) return;
-        const reason = `there is no anchor "&${alias.source}" before this`;
-        found.push(this.#atNode(alias, reason, "write the value itself"));
-      },
-      Pair: (_, { key }) => {
-        // An object takes this key for something else, and the port would be lost without a word.
-        if (!isScalar(key) || key.value !== "__proto__") return;
-        found.push(this.#atNode(key, "this name is not possible", "use another name"));
-      },
-    });
-    if (found.length === 0 && this.toValue() === undefined) {
-      found.push(this.#at(0, 0, "there are too many aliases", "write the values themselves"));
-    }
-    return found;
-  }
-
-  /** The file as plain values; undefined when its aliases multiply without end. */
-  toValue(): unknown {
-    try {
-      return this.#document.toJS() ?? {};
-    } catch (error) {
-      if (error instanceof ReferenceError) return undefined;
-      throw error;
-    }
-  }
-
-  #syntax({ pos, message, code }: YAMLError): Diagnostic {
-    if (code === "DUPLICATE_KEY") {
-      let key: Node | null = null;
-      visit(this.#document, {
-        Scalar: (_, node) => {
-          if (node.range?.[0] === pos[0]) key = node;
-        },
-      });
-      const fix = "remove one of the two";
-      if (key === null) return this.#at(pos[0], pos[1], "this key is there twice", fix);
-      return this.#atNode(key, `the key "${key}" is there twice`, fix);
-    }
-    if (code === "MULTIPLE_DOCS") {
-      const fix = "put it into a file of its own";
-      return this.#at(pos[0], pos[1], "a second document begins here", fix);
-    }
-    const fix = code === "TAB_AS_INDENT"
-      ? "indent with spaces"
-      : "correct the YAML; a value with special characters needs quotes";
-    return this.#at(pos[0], pos[1], message.split("\n")[0]!.replace(/[.:]$/, ""), fix);
-  }
-
   /** Explains what the schema has found. */
   explain(issue: z.core.$ZodIssue): Diagnostic[] {
     const path = issue.path as Path;
@@ -194,7 +122,10 @@ class Source {
       return issue.keys.map((key) => this.#unknownKey(path, key));
     }
     const { value } = this.#find(path);
-    const [reason, fix] = explanation(issue, isScalar(value) ? value.value : value);
+    const plain = isScalar(value) ? value.value : value;
+    const [reason, fix] = explanation(issue, plain);
+    const isWord = path[0] === "ports" && path.length === 2 && issue.code === "invalid_type";
+    if (isWord) return [this.value(path, reason, `write ${portExample(`${path[1]}`, plain)}`)];
     if (value === undefined) {
       const key = path.at(-1);
       const isOurs = issue.message.includes("\n") || issue.code === "invalid_value" ||
@@ -212,30 +143,19 @@ class Source {
   /** What each part alone allows, but not all together. */
   contradictions(file: TopologyFile, fileName: string, machine: Machine): Diagnostic[] {
     const found = this.#pinMistakes(resolveThreads(file.threads, machine), machine);
-    const sockets = new Map<string, [name: string, port: SocketEntry][]>();
+    const sockets = socketPorts(file.ports, fileName);
     const macs = new Map<string, string>();
     const bridges = [...new Set([DEFAULT_BRIDGE, ...Object.keys(file.bridges)])];
-    const together = [...hostContradictions(file.ports), ...patchContradictions(file.ports)];
+    const together = [
+      ...hostContradictions(file.ports),
+      ...patchContradictions(file.ports),
+      ...socketContradictions(sockets),
+      ...loopContradictions(file.ports, sockets),
+    ];
     for (const { path, reason, fix } of together) {
       found.push(this.value(path, reason, fix));
     }
     for (const [name, port] of Object.entries(file.ports)) {
-      if (port.type !== "host" && port.type !== "patch") {
-        const at = ["ports", name, "socket"];
-        const socket = resolveSocket(port.socket, fileName);
-        const bytes = new TextEncoder().encode(socket).length;
-        if (bytes > MAX_PATH_BYTES) {
-          const reason = `the socket's path has ${bytes} bytes; Linux allows ${MAX_PATH_BYTES}`;
-          found.push(this.value(at, reason, "use a shorter folder, like /run/lab"));
-        }
-        const others = sockets.get(socket) ?? [];
-        const other = others.find(([, there]) => !meet(port, there));
-        if (other !== undefined) {
-          const fix = "give each port a socket of its own";
-          found.push(this.value(at, `port "${other[0]}" has the same socket`, fix));
-        }
-        sockets.set(socket, [...others, [name, port]]);
-      }
       const mac = macOf(port)?.toLowerCase();
       const twin = mac === undefined ? undefined : macs.get(mac);
       if (twin !== undefined) {
@@ -290,11 +210,11 @@ class Source {
 
   /** A diagnostic at a key. */
   key(path: Path, reason: string, fix: string): Diagnostic {
-    if (path.length === 0) return this.#at(0, 0, reason, fix);
+    if (path.length === 0) return this.at(0, 0, reason, fix);
     const { value: parent, place } = this.#find(path.slice(0, -1));
     if (isAlias(place)) return this.#atNode(place, reason, fix);
     const key = isMap(parent) ? pairOf(parent.items, path.at(-1)!)?.key : null;
-    return isNode(key) ? this.#atNode(key, reason, fix) : this.#at(0, 0, reason, fix);
+    return isNode(key) ? this.#atNode(key, reason, fix) : this.at(0, 0, reason, fix);
   }
 
   /** The value at a path, and the node to show for it: the first alias on the way, or itself. */
@@ -326,18 +246,18 @@ class Source {
 
   #atNode(node: Node, reason: string, fix: string): Diagnostic {
     const [start, end] = node.range ?? [0, 0];
-    return this.#at(start, end, reason, fix);
+    return this.at(start, end, reason, fix);
   }
 
-  #at(start: number, end: number, reason: string, fix: string): Diagnostic {
+  /** A diagnostic at a part of the text. */
+  at(start: number, end: number, reason: string, fix: string): Diagnostic {
     const { line, col } = this.#lines.linePos(start);
     return { line: Math.max(1, line), column: Math.max(1, col), length: end - start, reason, fix };
   }
 }
 
-// A key that YAML reads as a number or as nothing is text in an object.
 function pairOf(pairs: readonly Pair[], key: string | number): Pair | undefined {
-  return pairs.find((pair) => isScalar(pair.key) && String(pair.key.value ?? "") === String(key));
+  return pairs.find((pair) => isScalar(pair.key) && pair.key.value === key);
 }
 
 /** The keys that the schema knows at a place; of a port, whose type is known by then. */
@@ -424,10 +344,6 @@ function resolveBridges(bridges: TopologyFile["bridges"]): BridgeConfig[] {
     ageingSeconds: parseSeconds(options?.["ageing-time"] ?? DEFAULT_AGEING)!,
     maxAddresses: options?.["max-macs"] ?? DEFAULT_MAX_ADDRESSES,
   }));
-}
-
-function resolveSocket(socket: string, fileName: string): string {
-  return resolve(dirname(fileName), socket);
 }
 
 function macOf(port: PortEntry): string | undefined {

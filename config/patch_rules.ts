@@ -1,6 +1,5 @@
 /**
- * What patch ports of a topology must keep to together: they come in pairs, and join bridges without a
- * loop.
+ * What patch ports of a topology must keep to together: they come in pairs.
  *
  * @module
  */
@@ -12,7 +11,6 @@ import { suggest } from "./suggest.ts";
 interface Patch {
   readonly name: string;
   readonly peer: string;
-  readonly bridge: string;
 }
 
 /**
@@ -23,10 +21,9 @@ interface Patch {
  */
 export function patchContradictions(ports: TopologyFile["ports"]): Contradiction[] {
   const patches = Object.entries(ports).flatMap(([name, port]): Patch[] =>
-    port.type === "patch" ? [{ name, peer: port.peer, bridge: port.bridge }] : []
+    port.type === "patch" ? [{ name, peer: port.peer }] : []
   );
-  const unpaired = patches.flatMap((patch) => pairMistake(patch, patches, Object.keys(ports)));
-  return unpaired.length > 0 ? unpaired : loops(patches);
+  return patches.flatMap((patch) => pairMistake(patch, patches, Object.keys(ports)));
 }
 
 function pairMistake(
@@ -52,28 +49,4 @@ function pairMistake(
   if (other.peer === name || !names.includes(other.peer)) return [];
   const reason = `port "${peer}" leads to "${other.peer}"`;
   return [{ path, reason, fix: `write peer: ${name} there, or name the right port here` }];
-}
-
-// Each pair joins two bridges that nothing has joined so far, or a flooded frame would go round for ever.
-function loops(patches: readonly Patch[]): Contradiction[] {
-  const joined = new Map<string, Set<string>>();
-  const groupOf = (bridge: string) => joined.get(bridge) ?? new Set([bridge]);
-  return patches.flatMap((patch, i) => {
-    const other = patches.findIndex(({ name }) => name === patch.peer);
-    if (other > i) return [];
-    const [here, there] = [groupOf(patch.bridge), groupOf(patches[other]!.bridge)];
-    if (!here.has(patches[other]!.bridge)) {
-      const group = new Set([...here, ...there]);
-      for (const bridge of group) joined.set(bridge, group);
-      return [];
-    }
-    const isSame = patch.bridge === patches[other]!.bridge;
-    return [{
-      path: ["ports", patch.name, "peer"],
-      reason: isSame
-        ? `both ends are in bridge "${patch.bridge}": its frames would go round for ever`
-        : `the bridges of both ends are joined already: frames would go round for ever`,
-      fix: isSame ? "give one of them another bridge" : "remove this pair",
-    }];
-  });
 }

@@ -8,7 +8,8 @@
 import { z } from "zod";
 import { MAX_PROCESSORS } from "../ffi/affinity.ts";
 import { MAX_WORKERS, RINGS_PER_PORT } from "../src/dataplane/state_layout.ts";
-import { addressProblem, rangeProblem, routerProblem } from "./addresses.ts";
+import { addressProblem, type Problem, rangeProblem, routerProblem } from "./addresses.ts";
+import { PATH_EXAMPLE, pathProblem } from "./paths.ts";
 import { parseSeconds } from "./units.ts";
 
 /** The version of the file format. */
@@ -32,7 +33,24 @@ function saying(reason: string, fix: string): { error: string } {
   return { error: `${reason}\n${fix}` };
 }
 
-const name = z.string().regex(
+/** A text that a function finds nothing wrong with. */
+function checkedText(
+  text: z.ZodString,
+  problem: (text: string) => Problem | null,
+): z.ZodString {
+  return text.superRefine((text, context) => {
+    const found = problem(text);
+    if (found !== null) context.addIssue({ code: "custom", message: found.join("\n") });
+  });
+}
+
+// Its message for a value that is missing is the library's.
+const name = z.string({
+  error: ({ input }) =>
+    input === undefined
+      ? undefined
+      : "this is not text\nwrite a name; true, null and numbers need quotes",
+}).regex(
   /^[A-Za-z][A-Za-z0-9_.-]{0,31}$/,
   saying(
     "this is not a name",
@@ -70,12 +88,17 @@ const duration = z.string(saying("this is not a duration", "write a number and a
     saying("this duration is out of range", `write 1s to ${MAX_AGEING_SECONDS}s`),
   );
 
-const socket = z.string(saying("a vhost-user port needs a socket", "add socket: with a path"))
-  .min(1, saying("the path is empty", "write a path, like /run/lab/vm1.sock"))
-  .refine(
-    (path) => !path.includes("\0"),
-    saying("a path cannot hold a zero character", "write a path, like /run/lab/vm1.sock"),
-  )
+const noPath = {
+  error: ({ input }: { input?: unknown }) =>
+    input === undefined
+      ? "a vhost-user port needs a socket\nadd socket: with a path"
+      : `this is not a path\n${PATH_EXAMPLE}`,
+};
+
+const socket = checkedText(
+  z.string(noPath).min(1, { ...saying("the path is empty", PATH_EXAMPLE), abort: true }),
+  pathProblem,
+)
   .meta({
     description: "Path of the Unix socket; relative to the folder of this file. At most 107 bytes.",
     examples: ["/run/lab/vm1.sock", "vm1.sock"],
@@ -120,24 +143,13 @@ const frontendPort = z.strictObject({
   description: "A port that leads to another vhost-user back-end: a switch, a virtual NIC, passt.",
 });
 
-/** A text that a function finds nothing wrong with. */
-function checkedText(
-  fault: { error: string },
-  problem: (text: string) => readonly [reason: string, fix: string] | null,
-) {
-  return z.string(fault).superRefine((text, context) => {
-    const found = problem(text);
-    if (found !== null) context.addIssue({ code: "custom", message: found.join("\n") });
-  });
-}
-
 const noAddress = saying("this is not an address", "write one like 10.0.0.1/24");
 const noRange = saying("this is not a range of addresses", "write one like 10.0.0.100-10.0.0.200");
 const noRouter = saying("this is not an IPv4 address", "write one like 10.0.0.1");
-const address = checkedText(noAddress, addressProblem);
+const address = checkedText(z.string(noAddress), addressProblem);
 
 const dhcp = z.strictObject({
-  range: checkedText(noRange, rangeProblem).meta({
+  range: checkedText(z.string(noRange), rangeProblem).meta({
     description: "First and last address that guests get; in the network of the host's own.",
     examples: ["10.0.1.100-10.0.1.200"],
   }),
@@ -145,7 +157,7 @@ const dhcp = z.strictObject({
     description: "How long a guest may use an address without asking again.",
     examples: ["1h", "12h"],
   }),
-  router: checkedText(noRouter, routerProblem).optional().meta({
+  router: checkedText(z.string(noRouter), routerProblem).optional().meta({
     description: "The router that guests are told about; none unless given.",
     examples: ["10.0.1.1"],
   }),

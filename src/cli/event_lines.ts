@@ -3,14 +3,11 @@
  *
  * @module
  */
+import { visible } from "../../config/visible.ts";
 import type { Peer, PortEvent, WorkerEvent } from "../control/events.ts";
 import { formatMac } from "../ethernet/frame.ts";
 import { formatIpv4 } from "../ethernet/ipv4.ts";
 import { featureNames } from "../virtio/features.ts";
-
-// A peer chooses the name of its process: it must not write other lines, nor steer the terminal.
-// deno-lint-ignore no-control-regex -- these are what must not be written
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;
 
 /**
  * Says what happened to a port.
@@ -19,7 +16,8 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;
  * @returns Port name, word and details, without a time stamp.
  */
 export function eventLine(event: PortEvent): string {
-  return `${event.port}  ${details(event)}`.replaceAll(CONTROL, "?");
+  // A peer chooses the name of its process: it must not write other lines, nor steer the terminal.
+  return visible(`${event.port}  ${details(event)}`);
 }
 
 /**

@@ -15,7 +15,14 @@ import * as benchOption from "./bench_options.ts";
 import type { BenchOptions } from "./bench_options.ts";
 import { crashText } from "./crash.ts";
 import { demo } from "./demo.ts";
-import { EXIT_CRASH, EXIT_FAILURE, EXIT_OK, EXIT_REFUSED, EXIT_USAGE } from "./exit_codes.ts";
+import {
+  EXIT_CRASH,
+  EXIT_FAILURE,
+  EXIT_OK,
+  EXIT_REFUSED,
+  EXIT_TOPOLOGY,
+  EXIT_USAGE,
+} from "./exit_codes.ts";
 import { type Io, type LiveIo, terminal } from "./io.ts";
 import { ownCommand } from "./own_command.ts";
 import { probeCommand, type ProbeCommandOptions } from "./probe.ts";
@@ -32,6 +39,10 @@ const DEFAULT_PROBE_TIMEOUT_SECONDS = 3;
 const DEFAULT_BENCH_SECONDS = 2;
 const DEFAULT_ROUNDS = 3;
 const SUPERVISE = "--supervise";
+const EXIT_CODES = `
+Exit codes: ${EXIT_OK} done, ${EXIT_FAILURE} failed, ${EXIT_USAGE} wrong arguments, \
+${EXIT_TOPOLOGY} wrong topology file,
+  ${EXIT_CRASH} a fault of labswitch`;
 
 /**
  * Runs a command.
@@ -72,6 +83,7 @@ function commands(args: readonly string[], io: Io, done: (code: number) => void)
     .description("A virtual switch for lab networks: QEMU guests over vhost-user, no root needed.")
     .version(versionText(), "-V, --version", "print the version")
     .helpOption("-h, --help", "explain a command")
+    .addHelpText("after", EXIT_CODES)
     .showHelpAfterError("Run with --help to see what is possible.")
     .configureOutput({ writeOut: (text) => io.out(text), writeErr: (text) => io.err(text) })
     .exitOverride();

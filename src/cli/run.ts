@@ -6,6 +6,7 @@
 import { OsError } from "../../ffi/errno.ts";
 import { formatInterface } from "../../config/addresses.ts";
 import type { PortConfig, Topology } from "../../config/topology.ts";
+import { visible } from "../../config/visible.ts";
 import type { PortEvent } from "../control/events.ts";
 import { WorkerRefused } from "../control/poll_thread.ts";
 import { SocketPathError } from "../control/socket_path.ts";
@@ -88,7 +89,7 @@ function screen(topology: Topology): string {
   return [
     `${versionText()} · ${workers} poll Worker${workers === 1 ? "" : "s"}, ${poll}` +
     `${pin.length === 0 ? "" : `, on processor ${pin.join(", ")}`} · ` +
-    `topology ${topology.fileName}`,
+    `topology ${visible(topology.fileName)}`,
     "",
     ...columns([[
       "PORT",

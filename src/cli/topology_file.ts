@@ -4,7 +4,7 @@
  * @module
  */
 import { TopologyError } from "../../config/diagnostics.ts";
-import { loadTopology, NotText } from "../../config/load.ts";
+import { loadTopology } from "../../config/load.ts";
 import type { Topology } from "../../config/topology.ts";
 import { EXIT_FAILURE, EXIT_TOPOLOGY } from "./exit_codes.ts";
 import type { Io } from "./io.ts";
@@ -44,5 +44,5 @@ function reasonOf(error: unknown): string | null {
   if (error instanceof Deno.errors.IsADirectory) return "it is a folder";
   if (error instanceof Deno.errors.NotADirectory) return "a part of its path is a file";
   if (error instanceof Deno.errors.FilesystemLoop) return "its links lead in a circle";
-  return error instanceof NotText ? "it is not text" : null;
+  return null;
 }

@@ -32,3 +32,7 @@ Deno.test("columns takes rows of different lengths, and none", () => {
   deepStrictEqual(columns([["a"], ["long", "b"]]), ["  a", "  long  b"]);
   deepStrictEqual(columns([]), []);
 });
+
+Deno.test("columns aligns cells with control characters, which it writes as escapes", () => {
+  deepStrictEqual(columns([["a\nb", "c"], ["d", "e"]]), [String.raw`  a\x0ab  c`, "  d       e"]);
+});

@@ -40,6 +40,11 @@ Deno.test("main explains itself on standard output with --help, -h and help", as
   deepStrictEqual(await labswitch("help"), { code, out, err });
 });
 
+Deno.test("main explains its exit codes in its help", async () => {
+  const { out } = await labswitch("--help");
+  match(out, /^Exit codes: 0 done, 1 .*, 2 .*, 3 wrong topology file,\n {2}70 .*$/m);
+});
+
 Deno.test("main explains a command", async () => {
   const { code, out } = await labswitch("qemu-args", "--help");
   strictEqual(code, 0);

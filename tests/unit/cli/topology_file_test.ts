@@ -62,10 +62,21 @@ Deno.test("readTopology returns 1 for a link to itself", async () => {
   ok(io.stderr.startsWith(`error: cannot read ${path}: `));
 });
 
-Deno.test("readTopology says of a binary file that it is not text", async () => {
+/** A text as Windows saves it. */
+function utf16(text: string): Uint8Array {
+  return Uint8Array.from([...text].flatMap((character) => [character.charCodeAt(0), 0]));
+}
+
+Deno.test("readTopology returns 3 for a file that is not text, and marks its beginning", async () => {
   using folder = new TemporaryFolder();
-  const io = new MemoryIo();
-  const path = folder.write("lab.yaml", Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0xff, 0xfe, 0));
-  strictEqual(await readTopology(path, io), 1);
-  strictEqual(io.stderr, `error: cannot read ${path}: it is not text\n`);
+  const binary = Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0xff, 0xfe, 0);
+  const latin1 = Uint8Array.of(...new TextEncoder().encode(`${GOOD}# `), 0xe9);
+  const marked = Uint8Array.of(0xff, 0xfe, ...utf16(GOOD));
+  for (const data of [binary, latin1, utf16(GOOD), marked]) {
+    const io = new MemoryIo();
+    const path = folder.write("lab.yaml", data);
+    strictEqual(await readTopology(path, io), 3);
+    ok(io.stderr.startsWith(`${path}:1:1: error: this is not text in UTF-8\n  1 | `), io.stderr);
+    ok(io.stderr.endsWith("fix: save it as UTF-8, or name the file that was meant\n"), io.stderr);
+  }
 });

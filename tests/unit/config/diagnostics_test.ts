@@ -63,3 +63,24 @@ Deno.test("TopologyError shows lines without their carriage return", () => {
 Deno.test("TopologyError shows an empty excerpt for a line that does not exist", () => {
   strictEqual(message(TEXT, { ...mistake, line: 99 }).split("\n")[1], "  99 | ");
 });
+
+Deno.test("TopologyError writes control characters of file, name and messages as escapes", () => {
+  const text = "\u001b[2J: 1\n";
+  const found = { ...mistake, line: 1, column: 1, length: 4, reason: "a\nb", fix: "c\u009bd" };
+  strictEqual(
+    new TopologyError("lab\r.yaml", text, [found]).message,
+    [
+      String.raw`lab\x0d.yaml:1:1: error: a\x0ab`,
+      String.raw`  1 | \x1b[2J: 1`,
+      "    | ^^^^^^^",
+      String.raw`  fix: c\x9bd`,
+      "",
+    ].join("\n"),
+  );
+});
+
+Deno.test("TopologyError cuts what it quotes when that is very long", () => {
+  const reason = `the key "${"k".repeat(5000)}" is not known here`;
+  const shown = message(TEXT, { ...mistake, reason }).split("\n")[0]!;
+  strictEqual(shown, `lab.yaml:3:16: error: the key "${"k".repeat(60)}…" is not known here`);
+});

@@ -92,6 +92,7 @@ Deno.test("parseTopology says what is wrong with an address of a host", () => {
   }
   const more: [text: string, reason: string, fix: string][] = [
     ["fd00::1", "the length of the prefix is missing", "write fd00::1/64"],
+    ["fd00::1/064", "this is not the length of a prefix of IPv6", "write fd00::1/1 to fd00::1/128"],
     ["fd00::1/129", "this is not the length of a prefix of IPv6", "write fd00::1/1 to fd00::1/128"],
     ["fd00::1::2/64", "this is not an address", example],
     ["ff02::1/64", "no host can have this address", example],
@@ -101,6 +102,22 @@ Deno.test("parseTopology says what is wrong with an address of a host", () => {
   for (const [text, reason, fix] of more) {
     deepStrictEqual(wrong(`address: "${text}"`), [`"${text}"`, reason, fix]);
   }
+});
+
+Deno.test("parseTopology refuses numbers with leading zeros in addresses of IPv4", () => {
+  const reason = "other programs read a number with a leading zero as octal";
+  const cases = [
+    ["address: ", "010.0.0.1/24", "10.0.0.1/24"],
+    ["address: ", "10.0.0.08/24", "10.0.0.8/24"],
+    ["address: ", "10.00.0.1/024", "10.0.0.1/24"],
+    [`${DHCP} { range: `, "10.0.1.010-10.0.1.020", "10.0.1.10-10.0.1.20"],
+    [`${DHCP} { range: 10.0.1.9-10.0.1.10, router: `, "10.0.01.1", "10.0.1.1"],
+  ] as const;
+  for (const [keys, text, plain] of cases) {
+    const close = "}".repeat(keys.split("{").length - 1);
+    deepStrictEqual(wrong(`${keys}${text} ${close}`), [text, reason, `write ${plain}`]);
+  }
+  strictEqual(addressProblem("fd00:0001::01/64"), null);
 });
 
 Deno.test("parseTopology marks the address that is wrong in a list", () => {

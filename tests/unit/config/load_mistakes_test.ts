@@ -5,6 +5,7 @@
  */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { parseTopology } from "../../../config/load.ts";
+import { PATH_EXAMPLE } from "../../../config/paths.ts";
 import { marks, mistake, mistakes, SMALLEST, withLines, withPort } from "./mistakes.ts";
 
 Deno.test("parseTopology suggests the key that was meant", () => {
@@ -260,13 +261,6 @@ Deno.test("parseTopology refuses names that are too long or begin with a digit",
   deepStrictEqual(mistakes(withLines("bridges: { 0lan: }")), [["2:12", "0lan", reason, fix]]);
 });
 
-Deno.test("parseTopology marks a port whose name is a number", () => {
-  const found = mistakes(withPort("queues: 1").replace("vm1", "1"));
-  deepStrictEqual(found.map(([place, marked, reason]) => [place, marked, reason]), [
-    ["3:3", "1", "this is not a name"],
-  ]);
-});
-
 Deno.test("parseTopology loses no port whose name JavaScript uses for itself", () => {
   const named = (name: string) => SMALLEST.replace("vm2", name);
   strictEqual(parseTopology(named("constructor"), "lab.yaml").ports.length, 2);
@@ -278,14 +272,87 @@ Deno.test("parseTopology loses no port whose name JavaScript uses for itself", (
 Deno.test("parseTopology refuses an empty socket and one that is no text", () => {
   const socket = (text: string) => mistakes(withPort("queues: 1").replace("a.sock", text));
   deepStrictEqual(socket('""'), [
-    ["3:36", '""', "the path is empty", "write a path, like /run/lab/vm1.sock"],
+    ["3:36", '""', "the path is empty", PATH_EXAMPLE],
   ]);
-  deepStrictEqual(socket("7").map(([place, marked]) => [place, marked]), [["3:36", "7"]]);
+  for (const text of ["7", "null", "~", "true", "[a.sock]", "{ path: a.sock }"]) {
+    deepStrictEqual(socket(text), [["3:36", text, "this is not a path", PATH_EXAMPLE]]);
+  }
 });
 
-Deno.test("parseTopology refuses a socket's path with a zero character", () => {
-  const found = mistakes(withPort("queues: 1").replace("a.sock", String.raw`"a\0b"`));
-  deepStrictEqual(found.map(([place, marked]) => [place, marked]), [["3:36", String.raw`"a\0b"`]]);
+Deno.test("parseTopology refuses a socket's path that only a shell understands", () => {
+  const fix = "write the whole path, or one that starts at the folder of this file";
+  const cases = [
+    ["~/vm1.sock", "~"],
+    ["~root/vm1.sock", "~root"],
+    ["$HOME/vm1.sock", "$HOME"],
+    ["/run/${USER}/vm1.sock", "${USER}"],
+  ] as const;
+  for (const [path, part] of cases) {
+    const reason = `a shell replaces "${part}", labswitch does not`;
+    deepStrictEqual(mistakes(SMALLEST.replace("/run/lab/vm1.sock", () => `"${path}"`)), [
+      ["3:36", `"${path}"`, reason, fix],
+    ]);
+  }
+  for (const path of ["a~/vm1.sock", "vm1.sock~", "$1.sock", "a$/b.sock", "5$.sock"]) {
+    deepStrictEqual(mistakes(SMALLEST.replace("/run/lab/vm1.sock", () => path)), [], path);
+  }
+});
+
+Deno.test("parseTopology refuses the path of a folder as a socket", () => {
+  const cases = [
+    [".", "./vm1.sock"],
+    ["..", "../vm1.sock"],
+    ["/", "/vm1.sock"],
+    ["/run/lab/", "/run/lab/vm1.sock"],
+    ["/run/.", "/run/./vm1.sock"],
+  ] as const;
+  for (const [path, example] of cases) {
+    deepStrictEqual(mistakes(SMALLEST.replace("/run/lab/vm1.sock", path)), [
+      ["3:36", path, "this is a folder, not a socket", `add a name, like ${example}`],
+    ]);
+  }
+});
+
+Deno.test("parseTopology writes a port out that is only a word", () => {
+  const fix = (written: string) => mistake(`version: 1\nports:\n  vm1: ${written}\n`).slice(2);
+  const cases = [
+    ["vhost-user", "{ type: vhost-user, socket: vm1.sock }"],
+    ["vhostuser", "{ type: vhost-user, socket: vm1.sock }"],
+    ["vhost-user-frontend", "{ type: vhost-user-frontend, socket: vm1.sock }"],
+    ["host", "{ type: host, address: 10.0.0.1/24 }"],
+    ["patch", "{ type: patch, peer: other-end }"],
+    ["vm1.sock", "{ type: vhost-user, socket: vm1.sock }"],
+    ["5", "{ type: vhost-user, socket: vm1.sock }"],
+    ["[]", "{ type: vhost-user, socket: vm1.sock }"],
+    ["", "{ type: vhost-user, socket: vm1.sock }"],
+  ] as const;
+  for (const [written, example] of cases) {
+    deepStrictEqual(fix(written), ["this is not keys and values", `write vm1: ${example}`]);
+  }
+});
+
+Deno.test("parseTopology refuses a socket's path with control characters", () => {
+  for (const path of [String.raw`"a\0b"`, String.raw`"a\nb"`, String.raw`"\e[2J"`, '"a\x9bb"']) {
+    const [place, , reason] = mistake(withPort("queues: 1").replace("a.sock", path));
+    deepStrictEqual([place, reason], ["3:36", "a path cannot hold control characters"], path);
+  }
+});
+
+Deno.test("parseTopology writes control characters of the file in a way that does no harm", () => {
+  const escape = "\u001b[31m";
+  const texts = [
+    withPort(`role: ${escape}`),
+    withPort(`"${escape}": 1`),
+    withPort(String.raw`"a\nb": 1`),
+    withPort(`role: "a\u202eb"`),
+    withPort(`bridge: *${escape}`),
+    `version: 1\nports:\n  ${escape}: {}\n  ${escape}: {}\n`,
+  ];
+  for (const text of texts) {
+    const shown = mistakes(text).flat().join("");
+    strictEqual(/[\p{Cc}\u202e]/u.test(shown), false, JSON.stringify(shown));
+  }
+  deepStrictEqual(mistake(texts[2]!)[2], String.raw`the key "a\x0ab" is not known here`);
 });
 
 Deno.test("parseTopology allows 107 bytes for a socket's path and not one more", () => {

@@ -106,13 +106,16 @@ ports:
   strictEqual(new Set(macs).size, 2);
 });
 
-Deno.test("loadTopology loads every example, whose first line names the schema", async () => {
+Deno.test("loadTopology loads every example, which runs as it is and whose first line names the schema", async () => {
   const folder = fileURLToPath(new URL("../../../config/examples", import.meta.url));
   let examples = 0;
   for await (const { name } of Deno.readDir(folder)) {
     const path = resolve(folder, name);
-    const { ports } = await loadTopology(path);
-    ok(ports.length >= 2, name);
+    const topology = await loadTopology(path);
+    ok(topology.ports.length >= 2, name);
+    // Nobody has to make a folder before the first run.
+    const listening = guestPorts(topology).filter(({ role }) => role === "server");
+    deepStrictEqual([...new Set(listening.map(({ socket }) => dirname(socket)))], [folder], name);
     const [first = ""] = (await Deno.readTextFile(path)).split("\n");
     const schema = /^# yaml-language-server: \$schema=(\S+)$/.exec(first)?.[1];
     ok(schema !== undefined, `${name}: ${first}`);

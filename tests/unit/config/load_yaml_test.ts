@@ -66,20 +66,6 @@ Deno.test("parseTopology names every key that is there twice", () => {
   deepStrictEqual(mistakes(text).map(([place]) => place), ["3:1", "5:55"]);
 });
 
-Deno.test("parseTopology refuses a tab as indentation", () => {
-  deepStrictEqual(mistakes("version: 1\nports:\n\tvm1: {}\n"), [
-    ["3:1", " ", "Tabs are not allowed as indentation", "indent with spaces"],
-  ]);
-});
-
-Deno.test("parseTopology refuses what is not YAML, at the place where it goes wrong", () => {
-  const place = (text: string) => mistakes(text).map(([at]) => at);
-  deepStrictEqual(place(withPort("role: @server")), ["3:50"]);
-  deepStrictEqual(place("version: 1: 2\n"), ["1:10"]);
-  deepStrictEqual(place('version: 1\nname: "lab\n'), ["3:1"]);
-  deepStrictEqual(place("version: 1\nports:\n  vm1:\n    type: a\n   socket: b\n"), ["5:1"]);
-});
-
 Deno.test("parseTopology refuses a second document without naming the parser's functions", () => {
   const [place, marked, reason, fix] = mistake(`${SMALLEST}---\n${SMALLEST}`);
   deepStrictEqual([place, marked], ["5:1", "---"]);
