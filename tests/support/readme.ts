@@ -26,5 +26,5 @@ export function readmeCommands(): string[] {
 /** The flags of Deno that narrow what a switch may do, as the README names them. */
 export function readmePermissions(): string[] {
   const flags = /`((?:--allow-\w+ ){2,}--allow-\w+)`/.exec(Deno.readTextFileSync(README));
-  return flags?.[1]!.split(" ") ?? [];
+  return flags === null ? [] : flags[1]!.split(" ");
 }
