@@ -15,7 +15,7 @@ import {
 import type { DhcpServer } from "../dhcp/server.ts";
 import { encodeIpv4, type Ipv4Packet } from "../ethernet/ipv4.ts";
 import { decodeUdp, encodeUdp } from "../ethernet/udp.ts";
-import { answerTo } from "./answers.ts";
+import { answerTo, isAt } from "./answers.ts";
 
 /** Every station on the link. */
 export const BROADCAST_IP: Uint8Array = Uint8Array.of(255, 255, 255, 255);
@@ -41,7 +41,9 @@ export function answerDhcp(
   const datagram = decodeUdp(packet);
   if (datagram?.destinationPort !== SERVER_PORT) return null;
   const message = decodeDhcp(datagram.payload);
-  const answer = message === null ? null : server.answer(message, now);
+  if (message === null) return null;
+  const sentTo = isAt(packet.destination, 0, BROADCAST_IP) ? "all" : "us";
+  const answer = server.answer(message, now, sentTo);
   if (answer === null) return null;
   const payload = encodeDhcp(answer);
   const ports = { sourcePort: SERVER_PORT, destinationPort: CLIENT_PORT };

@@ -52,6 +52,13 @@ Deno.test("Station sends a renewal to the address in use, and a refusal to all i
   deepStrictEqual(sentTo(us.answer(refused, 0)), [NAK, "255.255.255.255"]);
 });
 
+Deno.test("Station refuses an unknown address to a client that asks it alone, not to one that asks all", () => {
+  const message = dhcpMessage(CLIENT, REQUEST, { clientIp: parseIpv4("10.0.1.50") });
+  strictEqual(station().answer(dhcpFrame(message), 0), null);
+  const toUs = dhcpFrame(message, parseIpv4("10.0.1.1"));
+  deepStrictEqual(sentTo(station().answer(toUs, 0)), [NAK, "255.255.255.255"]);
+});
+
 Deno.test("Station without a server answers no DHCP", () => {
   const us = new Station({ mac: MAC, ipv4: parseIpv4("10.0.1.1"), ipv6: [], dhcp: null });
   strictEqual(us.answer(dhcpFrame(dhcpMessage(CLIENT, DISCOVER)), 0), null);
