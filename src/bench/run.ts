@@ -46,7 +46,9 @@ export interface RunResult {
   readonly reordered: number;
   /** Frames that arrived once more. */
   readonly duplicated: number;
-  /** Frames that arrived with other bytes; they are lost as well. */
+  /**
+   * Frames that arrived with other bytes, and are lost as well, or with a number that had not left.
+   */
   readonly corrupted: number;
   /** Frames of others. */
   readonly foreign: number;

@@ -5,7 +5,8 @@
  */
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { BackendBroken, Generator } from "../../src/bench/generator.ts";
-import { RINGS } from "../../src/bench/memory_layout.ts";
+import { SEAL, SEQUENCE } from "../../src/bench/frame_layout.ts";
+import { HEADER_BYTES, RINGS } from "../../src/bench/memory_layout.ts";
 import { runOnce, type RunPlan, type RunResult, TransmitStuck } from "../../src/bench/run.ts";
 import { type Change, MadeUpPath } from "../support/made_up_path.ts";
 
@@ -15,6 +16,8 @@ const PLAN: RunPlan = { frameBytes: 100, flows: 1, seconds: 0.2, window: 8, rate
 /** 20 frames per millisecond, 4000 in all. */
 const PACED: RunPlan = { ...PLAN, ratePps: 20_000 };
 const RING = { size: 256, isPacked: false };
+/** What the seal multiplies a frame's number with. */
+const SPREAD = 0x9e3779b1;
 const FORMATS = [RING, { size: 256, isPacked: true }];
 
 interface Setting {
@@ -49,6 +52,18 @@ function once(n: number, what: (frames: Uint8Array[], at: number) => void): Chan
     if (at >= 0 && at < frames.length) what(frames, at);
     return frames;
   };
+}
+
+/** A frame with a later number, sealed as the generator does it. */
+function madeUp(frame: Uint8Array, ahead: number): Uint8Array {
+  const copy = frame.slice();
+  const view = new DataView(copy.buffer);
+  const [number, seal] = [SEQUENCE - HEADER_BYTES, SEAL - HEADER_BYTES];
+  const before = view.getUint32(number, true);
+  view.setUint32(number, before + ahead, true);
+  const change = Math.imul(before, SPREAD) ^ Math.imul(before + ahead, SPREAD);
+  view.setUint32(seal, view.getUint32(seal, true) ^ change, true);
+  return copy;
 }
 
 /** What went wrong with frames. */
@@ -121,6 +136,20 @@ Deno.test("generator finds a corrupted frame: stamp, body and length", async () 
   deepStrictEqual(faults((await run({ change: last })).result), lostToo);
   const shorter = once(65, (frames, at) => frames[at] = frames[at]!.subarray(0, 99));
   deepStrictEqual(faults((await run({ change: shorter })).result), lostToo);
+});
+
+Deno.test("generator is not kept running by frames that it never sent", async () => {
+  let last: Uint8Array | null = null;
+  let ahead = 1000;
+  const change: Change = (frames, port) => {
+    if (port !== 0) return frames;
+    last = frames.at(-1) ?? last;
+    return last === null ? frames : [...frames, madeUp(last, ahead++)];
+  };
+  const { result } = await run({ change });
+  const { corrupted, ...rest } = faults(result);
+  deepStrictEqual({ ...rest, corrupted: 0 }, NO_FAULTS);
+  ok(corrupted > 5000, `${corrupted}`);
 });
 
 Deno.test("generator does not count frames of others, and those that come back to where they left", async () => {
