@@ -12,6 +12,7 @@ import { type Change, MadeUpPath } from "../support/made_up_path.ts";
 
 /** What the clock goes on by when it is read. */
 const STEP_MS = 0.05;
+const START_MS = 1000;
 const PLAN: RunPlan = { frameBytes: 100, flows: 1, seconds: 0.2, window: 8, ratePps: null };
 /** 20 frames per millisecond, 4000 in all. */
 const PACED: RunPlan = { ...PLAN, ratePps: 20_000 };
@@ -25,19 +26,21 @@ interface Setting {
   readonly ring?: typeof RING;
   readonly change?: Change;
   readonly isBackwards?: boolean;
+  readonly clock?: { ms: number };
 }
 
-async function run({ plan = PLAN, ring = RING, change, isBackwards = false }: Setting) {
+async function run(
+  { plan = PLAN, ring = RING, change, isBackwards = false, clock = { ms: START_MS } }: Setting,
+) {
   const generator = await Generator.load();
   const path = new MadeUpPath(generator, generator.layOut(ring), ring, change);
   path.isBackwards = isBackwards;
   const progress: number[] = [];
-  let ms = 1000;
   const result = runOnce(generator, plan, {
     kick: () => path.turn(),
     onProgress: (mpps) => progress.push(mpps),
     isStopped: () => false,
-    now: () => ms += STEP_MS,
+    now: () => clock.ms += STEP_MS,
   });
   return { generator, progress, result: result! };
 }
@@ -277,6 +280,49 @@ Deno.test("generator stops when it is told to", async () => {
     });
     strictEqual(result, null);
     ok(ms < 10_000, `${ms}`);
+  }
+});
+
+/** Holds all frames back from an instant on, and lets one go now and then. */
+function trickle(clock: { readonly ms: number }, fromMs: number, everyMs: number): Change {
+  const held: Uint8Array[][] = [[], []];
+  let next = fromMs;
+  return (frames, port) => {
+    if (clock.ms < fromMs) return frames;
+    held[port]!.push(...frames);
+    if (clock.ms < next) return [];
+    next = clock.ms + everyMs;
+    return held[port]!.splice(0, 1);
+  };
+}
+
+/** When a run of PLAN's length has sent its last frame: it is warmed up for 300 ms. */
+const SENT_MS = START_MS + 300 + 1000 * PLAN.seconds;
+
+Deno.test("generator waits for what is on the way, but not for ever", async () => {
+  for (const plan of [PLAN, { ...PACED, ratePps: 2000 }]) {
+    const clock = { ms: START_MS };
+    const change = trickle(clock, SENT_MS - 20, 900);
+    const { result } = await run({ plan: { ...plan, window: 32 }, change, clock });
+    ok(result.lost > 0, "nothing was held back");
+    ok(clock.ms > SENT_MS + 9_000 && clock.ms < SENT_MS + 11_000, `${clock.ms}`);
+  }
+});
+
+Deno.test("generator stops while it waits for what is on the way", async () => {
+  for (const plan of [PLAN, PACED]) {
+    const generator = await Generator.load();
+    const clock = { ms: START_MS };
+    const change = trickle(clock, SENT_MS - 20, 900);
+    const path = new MadeUpPath(generator, generator.layOut(RING), RING, change);
+    const result = runOnce(generator, plan, {
+      kick: () => path.turn(),
+      onProgress: () => {},
+      isStopped: () => clock.ms > SENT_MS + 100,
+      now: () => clock.ms += STEP_MS,
+    });
+    strictEqual(result, null);
+    ok(clock.ms < SENT_MS + 200, `${clock.ms}`);
   }
 });
 
