@@ -8,6 +8,7 @@
 import { OsError } from "../../ffi/errno.ts";
 import { EventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
+import { ForeignDescriptors } from "../../ffi/foreign.ts";
 import { createMemfd, mapShared, memoryAddress } from "../../ffi/memory.ts";
 import { connectUnix } from "../../ffi/unix_socket.ts";
 import { converse } from "../host/converse.ts";
@@ -143,7 +144,8 @@ class PortLink implements Disposable {
 
 function connect(path: string): Fd {
   try {
-    return connectUnix(path);
+    // Closing it closes what a back-end has put into it, which may wait (ADR 15).
+    return new ForeignDescriptors().adopt(connectUnix(path).release());
   } catch (error) {
     if (!(error instanceof OsError)) throw error;
     throw new NobodyListens(error.message);

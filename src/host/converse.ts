@@ -6,10 +6,16 @@
  * @module
  */
 import type { Fd } from "../../ffi/fd.ts";
+import { ForeignDescriptors } from "../../ffi/foreign.ts";
 import { receive, send, waitReadable, WOULD_BLOCK } from "../../ffi/unix_socket.ts";
 import type { Conversation } from "../vhost_user/frontend.ts";
 import { type Message, MessageDecoder } from "../vhost_user/message.ts";
 
+/**
+ * What comes with a reply, although nothing should. Closing it may wait for whoever the back-end likes,
+ * so it is put off until the thread comes back to its event loop, and done on another one (ADR 15).
+ */
+const foreign = new ForeignDescriptors();
 /** How long a back-end may take to answer. */
 const REPLY_TIMEOUT_MS = 5000;
 
@@ -41,7 +47,7 @@ function receiveReply(socket: Fd): Message {
   try {
     for (;;) {
       const fds: Fd[] = [];
-      const length = receive(socket, decoder.target(), fds);
+      const length = receive(socket, decoder.target(), fds, foreign.adopt);
       if (length === 0) throw new Error("Cannot talk to the back-end: it closed the connection");
       if (length !== WOULD_BLOCK) {
         const message = decoder.received(length, fds);
