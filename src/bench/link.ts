@@ -12,6 +12,7 @@ import { ForeignDescriptors } from "../../ffi/foreign.ts";
 import { createMemfd, mapShared, memoryAddress } from "../../ffi/memory.ts";
 import { connectUnix } from "../../ffi/unix_socket.ts";
 import { converse } from "../host/converse.ts";
+import { cannotConnect, cannotTalk } from "../probe/first_contact.ts";
 import {
   featureSet,
   hasFeature,
@@ -20,7 +21,7 @@ import {
   VIRTIO_NET_F_MRG_RXBUF,
 } from "../virtio/features.ts";
 import type { RingPlaces } from "../virtio/layouts.ts";
-import { type FrontendRing, VhostUserFrontend } from "../vhost_user/frontend.ts";
+import { type Conversation, type FrontendRing, VhostUserFrontend } from "../vhost_user/frontend.ts";
 import { type Generator, type PortNumber, portStart, type RingChoice } from "./generator.ts";
 import { PORT_BYTES, PORTS } from "./memory_layout.ts";
 
@@ -37,8 +38,8 @@ export class Link implements Disposable {
    * @param generator Its memory is handed to the back-end.
    * @param sockets Where the back-end listens for port 0 and for port 1.
    * @param choice What the rings are like.
-   * @throws {NobodyListens | FeatureMissing | RequestRefused | ProtocolError | OsError | Error} When
-   * that fails; nothing stays open.
+   * @throws {NobodyListens | Unreachable | FeatureMissing | RequestRefused | ProtocolError | Error}
+   * When that fails; nothing stays open.
    */
   constructor(generator: Generator, sockets: readonly [string, string], choice: RingChoice) {
     using stack = new DisposableStack();
@@ -98,11 +99,9 @@ class PortLink implements Disposable {
       offsetBytes: BigInt(port * PORT_BYTES),
       fd: file,
     };
-    const { features } = converse(
-      this.#socket,
-      // Mergeable buffers, because guests have them; any frame fits into one.
-      this.#frontend.negotiate({ features: featureSet(...needed, VIRTIO_NET_F_MRG_RXBUF) }),
-    );
+    // Mergeable buffers, because guests have them; any frame fits into one.
+    const wish = { features: featureSet(...needed, VIRTIO_NET_F_MRG_RXBUF) };
+    const { features } = firstContact(path, this.#socket, this.#frontend.negotiate(wish));
     for (const feature of needed) {
       if (!hasFeature(features, feature)) throw new FeatureMissing(path, feature);
     }
@@ -148,7 +147,15 @@ function connect(path: string): Fd {
     return new ForeignDescriptors().adopt(connectUnix(path).release());
   } catch (error) {
     if (!(error instanceof OsError)) throw error;
-    throw new NobodyListens(error.message);
+    throw new NobodyListens(cannotConnect(path, error).message);
+  }
+}
+
+function firstContact<T>(path: string, socket: Fd, conversation: Conversation<T>): T {
+  try {
+    return converse(socket, conversation);
+  } catch (error) {
+    throw cannotTalk(error, `the back-end at ${path}`) ?? error;
   }
 }
 
@@ -156,7 +163,7 @@ function connect(path: string): Fd {
 export class NobodyListens extends Error {
   override readonly name = "NobodyListens";
 
-  /** @param reason What the system says. */
+  /** @param reason Why it cannot be connected to. */
   constructor(reason: string) {
     super(`${reason}; start the switch that listens there, or correct the path`);
   }
