@@ -8,7 +8,7 @@
 import { OsError } from "../../ffi/errno.ts";
 import { EventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
-import { ForeignDescriptors } from "../../ffi/foreign.ts";
+import type { ForeignDescriptors } from "../../ffi/foreign.ts";
 import { createMemfd, mapShared, memoryAddress } from "../../ffi/memory.ts";
 import { connectUnix } from "../../ffi/unix_socket.ts";
 import { converse } from "../host/converse.ts";
@@ -38,10 +38,16 @@ export class Link implements Disposable {
    * @param generator Its memory is handed to the back-end.
    * @param sockets Where the back-end listens for port 0 and for port 1.
    * @param choice What the rings are like.
+   * @param foreign Closes the sockets: what a back-end has put into them may make that wait (ADR 15).
    * @throws {NobodyListens | Unreachable | FeatureMissing | RequestRefused | ProtocolError | Error}
    * When that fails; nothing stays open.
    */
-  constructor(generator: Generator, sockets: readonly [string, string], choice: RingChoice) {
+  constructor(
+    generator: Generator,
+    sockets: readonly [string, string],
+    choice: RingChoice,
+    foreign: ForeignDescriptors,
+  ) {
     using stack = new DisposableStack();
     using file = createMemfd("labswitch-bench", 2 * PORT_BYTES);
     // SAFETY: both ports' parts lie in the memory, which its owner keeps.
@@ -49,7 +55,13 @@ export class Link implements Disposable {
     const places = generator.layOut(choice);
     this.#ports = ([0, 1] as const).map((port) =>
       stack.use(
-        new PortLink(sockets[port], file, port, choice, places.slice(2 * port, 2 * port + 2)),
+        new PortLink(
+          { path: sockets[port], foreign },
+          file,
+          port,
+          choice,
+          places.slice(2 * port, 2 * port + 2),
+        ),
       )
     );
     stack.move();
@@ -80,14 +92,14 @@ class PortLink implements Disposable {
   readonly #frontend = new VhostUserFrontend();
 
   constructor(
-    path: string,
+    { path, foreign }: { readonly path: string; readonly foreign: ForeignDescriptors },
     file: Fd,
     port: PortNumber,
     choice: RingChoice,
     places: readonly RingPlaces[],
   ) {
     using stack = new DisposableStack();
-    this.#socket = stack.use(connect(path));
+    this.#socket = stack.use(connect(path, foreign));
     this.#kicks = places.map(() => stack.use(EventFd.create()));
     // Nobody waits for calls, but some back-ends do not start a ring without.
     this.#calls = places.map(() => stack.use(EventFd.create()));
@@ -141,10 +153,9 @@ class PortLink implements Disposable {
   }
 }
 
-function connect(path: string): Fd {
+function connect(path: string, foreign: ForeignDescriptors): Fd {
   try {
-    // Closing it closes what a back-end has put into it, which may wait (ADR 15).
-    return new ForeignDescriptors().adopt(connectUnix(path).release());
+    return foreign.adopt(connectUnix(path).release());
   } catch (error) {
     if (!(error instanceof OsError)) throw error;
     throw new NobodyListens(cannotConnect(path, error).message);
