@@ -185,7 +185,7 @@ export { PackedDriverVirtqueue } from "./src/virtio/packed_driver_virtqueue.ts";
 export { placePackedRing } from "./src/virtio/packed_layouts.ts";
 
 // A front-end with memory of its own, for a thread that may wait.
-export { converse } from "./src/host/converse.ts";
+export { BackendGone, BackendSilent, converse } from "./src/host/converse.ts";
 export { type FrameHandler, Nic } from "./src/host/nic.ts";
 export { Fd } from "./ffi/fd.ts";
 export { connectUnix } from "./ffi/unix_socket.ts";

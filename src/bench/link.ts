@@ -8,9 +8,11 @@
 import { OsError } from "../../ffi/errno.ts";
 import { EventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
+import type { ForeignDescriptors } from "../../ffi/foreign.ts";
 import { createMemfd, mapShared, memoryAddress } from "../../ffi/memory.ts";
 import { connectUnix } from "../../ffi/unix_socket.ts";
 import { converse } from "../host/converse.ts";
+import { cannotConnect, cannotTalk } from "../probe/first_contact.ts";
 import {
   featureSet,
   hasFeature,
@@ -19,7 +21,7 @@ import {
   VIRTIO_NET_F_MRG_RXBUF,
 } from "../virtio/features.ts";
 import type { RingPlaces } from "../virtio/layouts.ts";
-import { type FrontendRing, VhostUserFrontend } from "../vhost_user/frontend.ts";
+import { type Conversation, type FrontendRing, VhostUserFrontend } from "../vhost_user/frontend.ts";
 import { type Generator, type PortNumber, portStart, type RingChoice } from "./generator.ts";
 import { PORT_BYTES, PORTS } from "./memory_layout.ts";
 
@@ -36,10 +38,16 @@ export class Link implements Disposable {
    * @param generator Its memory is handed to the back-end.
    * @param sockets Where the back-end listens for port 0 and for port 1.
    * @param choice What the rings are like.
-   * @throws {NobodyListens | FeatureMissing | RequestRefused | ProtocolError | OsError | Error} When
-   * that fails; nothing stays open.
+   * @param foreign Closes the sockets: what a back-end has put into them may make that wait (ADR 15).
+   * @throws {NobodyListens | Unreachable | FeatureMissing | RequestRefused | ProtocolError | Error}
+   * When that fails; nothing stays open.
    */
-  constructor(generator: Generator, sockets: readonly [string, string], choice: RingChoice) {
+  constructor(
+    generator: Generator,
+    sockets: readonly [string, string],
+    choice: RingChoice,
+    foreign: ForeignDescriptors,
+  ) {
     using stack = new DisposableStack();
     using file = createMemfd("labswitch-bench", 2 * PORT_BYTES);
     // SAFETY: both ports' parts lie in the memory, which its owner keeps.
@@ -47,7 +55,13 @@ export class Link implements Disposable {
     const places = generator.layOut(choice);
     this.#ports = ([0, 1] as const).map((port) =>
       stack.use(
-        new PortLink(sockets[port], file, port, choice, places.slice(2 * port, 2 * port + 2)),
+        new PortLink(
+          { path: sockets[port], foreign },
+          file,
+          port,
+          choice,
+          places.slice(2 * port, 2 * port + 2),
+        ),
       )
     );
     stack.move();
@@ -78,14 +92,14 @@ class PortLink implements Disposable {
   readonly #frontend = new VhostUserFrontend();
 
   constructor(
-    path: string,
+    { path, foreign }: { readonly path: string; readonly foreign: ForeignDescriptors },
     file: Fd,
     port: PortNumber,
     choice: RingChoice,
     places: readonly RingPlaces[],
   ) {
     using stack = new DisposableStack();
-    this.#socket = stack.use(connect(path));
+    this.#socket = stack.use(connect(path, foreign));
     this.#kicks = places.map(() => stack.use(EventFd.create()));
     // Nobody waits for calls, but some back-ends do not start a ring without.
     this.#calls = places.map(() => stack.use(EventFd.create()));
@@ -97,11 +111,9 @@ class PortLink implements Disposable {
       offsetBytes: BigInt(port * PORT_BYTES),
       fd: file,
     };
-    const { features } = converse(
-      this.#socket,
-      // Mergeable buffers, because guests have them; any frame fits into one.
-      this.#frontend.negotiate({ features: featureSet(...needed, VIRTIO_NET_F_MRG_RXBUF) }),
-    );
+    // Mergeable buffers, because guests have them; any frame fits into one.
+    const wish = { features: featureSet(...needed, VIRTIO_NET_F_MRG_RXBUF) };
+    const { features } = firstContact(path, this.#socket, this.#frontend.negotiate(wish));
     for (const feature of needed) {
       if (!hasFeature(features, feature)) throw new FeatureMissing(path, feature);
     }
@@ -141,12 +153,20 @@ class PortLink implements Disposable {
   }
 }
 
-function connect(path: string): Fd {
+function connect(path: string, foreign: ForeignDescriptors): Fd {
   try {
-    return connectUnix(path);
+    return foreign.adopt(connectUnix(path).release());
   } catch (error) {
     if (!(error instanceof OsError)) throw error;
-    throw new NobodyListens(error.message);
+    throw new NobodyListens(cannotConnect(path, error).message);
+  }
+}
+
+function firstContact<T>(path: string, socket: Fd, conversation: Conversation<T>): T {
+  try {
+    return converse(socket, conversation);
+  } catch (error) {
+    throw cannotTalk(error, `the back-end at ${path}`) ?? error;
   }
 }
 
@@ -154,7 +174,7 @@ function connect(path: string): Fd {
 export class NobodyListens extends Error {
   override readonly name = "NobodyListens";
 
-  /** @param reason What the system says. */
+  /** @param reason Why it cannot be connected to. */
   constructor(reason: string) {
     super(`${reason}; start the switch that listens there, or correct the path`);
   }

@@ -46,7 +46,9 @@ export interface RunResult {
   readonly reordered: number;
   /** Frames that arrived once more. */
   readonly duplicated: number;
-  /** Frames that arrived with other bytes; they are lost as well. */
+  /**
+   * Frames that arrived with other bytes, and are lost as well, or with a number that had not left.
+   */
   readonly corrupted: number;
   /** Frames of others. */
   readonly foreign: number;
@@ -77,6 +79,8 @@ const WARM_UP_MS = 300;
 const PROGRESS_MS = 200;
 /** Without any frame for so long, those on the way are lost. A busy machine takes its time. */
 const SILENCE_MS = 1000;
+/** How long frames may come home at the end of a run: a back-end could let them trickle for ever. */
+const SETTLE_MS = 10_000;
 const NS_PER_MS = 1e6;
 
 /**
@@ -122,8 +126,8 @@ function closedLoop(generator: Generator, plan: RunPlan, thread: RunThread): Run
   const seconds = (thread.now() - start) / 1000;
   const { stalls } = pacer;
   generator.setWindow(0);
-  settle(generator, turn, thread);
-  return isDone ? { ...figures(generator, plan, received, seconds), stalls } : null;
+  const isHome = isDone && settle(generator, turn, thread);
+  return isHome ? { ...figures(generator, plan, received, seconds), stalls } : null;
 }
 
 function openLoop(
@@ -162,8 +166,8 @@ function pacedRun(
   const isDone = pacer.spin(ms, turn);
   // What has found no place until now stays at home.
   generator.setSchedule(intervalNs, start, 0);
-  settle(generator, turn, thread);
-  return isDone ? Math.max(0, dueFrames(intervalNs, ms * NS_PER_MS) - generator.sent) : null;
+  const isHome = isDone && settle(generator, turn, thread);
+  return isHome ? Math.max(0, dueFrames(intervalNs, ms * NS_PER_MS) - generator.sent) : null;
 }
 
 /** Frames of both directions that are due within a time; those of direction 1 half an interval later. */
@@ -207,16 +211,20 @@ class Pacer {
   }
 }
 
-// Lets what is on the way come home.
-function settle(generator: Generator, turn: () => void, { now }: RunThread): void {
+// Lets what is on the way come home. Returns whether it was not stopped meanwhile.
+function settle(generator: Generator, turn: () => void, { now, isStopped }: RunThread): boolean {
   let arrived = generator.received;
-  for (let since = now(); now() - since < SILENCE_MS;) {
+  let since = now();
+  const end = since + SETTLE_MS;
+  for (let time = since; time < end && time - since < SILENCE_MS; time = now()) {
+    if (isStopped()) return false;
     turn();
-    if (generator.isIdle && generator.onTheWay === 0) return;
-    if (generator.received !== arrived) since = now();
+    if (generator.isIdle && generator.onTheWay === 0) return true;
+    if (generator.received !== arrived) since = time;
     arrived = generator.received;
   }
   if (!generator.isIdle) throw new TransmitStuck();
+  return true;
 }
 
 function figures(

@@ -4,6 +4,7 @@
  * @module
  */
 import { InvalidArgumentError } from "commander";
+import { resolve } from "node:path";
 import { MAX_FLOWS, MAX_FRAME_BYTES, MAX_RING_SIZE } from "../bench/memory_layout.ts";
 import { parseRate } from "../bench/rate.ts";
 import { MIN_FRAME_BYTES } from "../ethernet/frame.ts";
@@ -94,14 +95,25 @@ export function socket(path: string, before: readonly string[]): string[] {
   return [...before, path];
 }
 
+// Without links and dots; of what does not exist yet, only without dots.
+function realPath(path: string): string {
+  try {
+    return Deno.realPathSync(path);
+  } catch {
+    return resolve(path);
+  }
+}
+
 /** What is wrong with options that are good one by one: what, why and the fix; null if nothing is. */
 export function conflict({ socket, rate }: BenchOptions, hasWindow: boolean): string | null {
   if (socket.length !== 0 && socket.length !== 2) {
     return `${socket.length} ${socket.length === 1 ? "socket" : "sockets"} given: frames go from ` +
       "one port to another; give two sockets, or none for a switch of its own";
   }
-  if (socket.length === 2 && socket[0] === socket[1]) {
-    return `both sockets are ${socket[0]}: a port takes one front-end; give two different sockets`;
+  const [first, second] = socket;
+  if (first !== undefined && second !== undefined && realPath(first) === realPath(second)) {
+    const both = first === second ? first : `${first}, which is also ${second}`;
+    return `both sockets are ${both}: a port takes one front-end; give two different sockets`;
   }
   if (rate !== null && hasWindow) {
     return "--window and --rate exclude each other: with a rate, frames leave whether or not others " +

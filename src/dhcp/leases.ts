@@ -67,6 +67,17 @@ export class Leases {
     return this.#byClient.get(client) ?? null;
   }
 
+  /** The lease by which a client may use an address now; null when it has none. */
+  binding(client: string, now: number): Lease | null {
+    const lease = this.of(client);
+    return lease?.state === "bound" && lease.end > now ? lease : null;
+  }
+
+  /** Whether an address is one of the range. */
+  includes(address: number): boolean {
+    return address >= this.#options.first && address <= this.#options.last;
+  }
+
   /**
    * Finds an address for a client and keeps it for a short time (RFC 2131, 4.3.1): the one that it
    * has or had, else the one that it wants, else any.
@@ -77,16 +88,16 @@ export class Leases {
    * @returns Its lease; null when the range is exhausted.
    */
   offer(client: string, wanted: number | null, now: number): Lease | null {
-    const own = this.of(client);
     // An offer does not take away what the client uses.
-    if (own?.state === "bound" && own.end > now) return own;
-    const lease = own ?? this.#take(client, wanted, now);
+    const bound = this.binding(client, now);
+    if (bound !== null) return bound;
+    const lease = this.of(client) ?? this.#take(client, wanted, now);
     if (lease !== null) this.#move(lease, "offered", now + OFFER_SECONDS);
     return lease;
   }
 
   /**
-   * Assigns an address to a client that does not have one, if it is free; to be bound at once.
+   * Assigns an address to a client that uses none, if it is free; to be bound at once.
    *
    * @param client Who asks.
    * @param address Which.
@@ -94,7 +105,7 @@ export class Leases {
    * @returns The lease; null when the address is another's or not of the range.
    */
   adopt(client: string, address: number, now: number): Lease | null {
-    if (this.of(client) !== null || !this.#isFree(address, now)) return null;
+    if (this.binding(client, now) !== null || !this.#isFree(address, now)) return null;
     return this.#assign(client, address);
   }
 
@@ -120,8 +131,7 @@ export class Leases {
   }
 
   #isFree(address: number, now: number): boolean {
-    const { first, last } = this.#options;
-    if (address < first || address > last) return false;
+    if (!this.includes(address)) return false;
     const lease = this.#byAddress.get(address);
     return lease === undefined || lease.end <= now;
   }

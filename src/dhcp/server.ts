@@ -60,15 +60,16 @@ export class DhcpServer {
    *
    * @param message From a client.
    * @param now Seconds of any clock.
+   * @param sentTo Whom its packet is for; clients speak to one server only when it is theirs.
    * @returns The answer, or null when there is none.
    */
-  answer(message: DhcpMessage, now: number): DhcpMessage | null {
+  answer(message: DhcpMessage, now: number, sentTo: "all" | "us" = "all"): DhcpMessage | null {
     if (message.op !== BOOT_REQUEST || !isClient(message)) return null;
     switch (message.type) {
       case MessageType.DISCOVER:
         return this.#discover(message, now);
       case MessageType.REQUEST:
-        return this.#request(message, now);
+        return this.#request(message, now, sentTo === "all");
       case MessageType.DECLINE:
         return this.#decline(message, now);
       case MessageType.RELEASE:
@@ -93,14 +94,15 @@ export class DhcpServer {
   }
 
   // RFC 2131, 4.3.2: what is filled in tells what the client is doing.
-  #request(message: DhcpMessage, now: number): DhcpMessage | null {
+  #request(message: DhcpMessage, now: number, isBroadcast: boolean): DhcpMessage | null {
     const { options, clientIp } = message;
     const server = options.get(Option.SERVER);
     const wanted = addressOption(options, Option.REQUESTED_ADDRESS);
     if (server !== undefined) return this.#select(message, server, wanted, now);
     if (wanted !== null) return this.#reboot(message, wanted, now);
     const used = toNumber(clientIp);
-    return used === 0 ? null : this.#renew(message, used, now);
+    if (used === 0) return null;
+    return this.#renew(message, used, now) ?? this.#judgeUse(message, used, now, isBroadcast);
   }
 
   // SELECTING: the client has chosen among the offers that it got.
@@ -112,7 +114,8 @@ export class DhcpServer {
   ): DhcpMessage | null {
     const lease = this.#leases.of(clientOf(message));
     if (!this.#isUs(server)) {
-      if (lease?.state === "offered") this.#leases.release(lease, now);
+      // It will have its address from there, so it uses none of ours any more.
+      if (lease !== null) this.#leases.release(lease, now);
       return null;
     }
     if (lease === null || lease.address !== wanted) return this.#refuse(message);
@@ -124,8 +127,8 @@ export class DhcpServer {
     const lease = this.#leases.of(clientOf(message));
     if (lease?.address === wanted) return this.#acknowledge(message, lease, now);
     // "If the DHCP server has no record of this client, then it MUST remain silent": another one may
-    // have. An address of another network is wrong whoever gave it.
-    return lease === null && this.#isInSubnet(wanted) ? null : this.#refuse(message);
+    // have. What a client had or was offered here is no record: it may use another server's since.
+    return this.#isContradicted(message, wanted, now) ? this.#refuse(message) : null;
   }
 
   // RENEWING and REBINDING. A switch that was started again has forgotten its leases: a client that
@@ -134,7 +137,24 @@ export class DhcpServer {
     const lease = this.#leases.of(clientOf(message));
     if (lease?.address === used) return this.#acknowledge(message, lease, now);
     const adopted = this.#leases.adopt(clientOf(message), used, now);
-    return adopted === null ? this.#refuse(message) : this.#acknowledge(message, adopted, now);
+    return adopted === null ? null : this.#acknowledge(message, adopted, now);
+  }
+
+  // RENEWING is sent to the server that gave the address, so it is ours to refuse. REBINDING is sent
+  // to all, and most addresses that are not ours are another server's.
+  #judgeUse(
+    message: DhcpMessage,
+    used: number,
+    now: number,
+    isBroadcast: boolean,
+  ): DhcpMessage | null {
+    const isWrong = !isBroadcast || this.#isOurs(used) || this.#isContradicted(message, used, now);
+    return isWrong ? this.#refuse(message) : null;
+  }
+
+  // An address of another network is wrong whoever gave it, and so is one beside the client's lease.
+  #isContradicted(message: DhcpMessage, address: number, now: number): boolean {
+    return !this.#isInSubnet(address) || this.#leases.binding(clientOf(message), now) !== null;
   }
 
   // RFC 2131, 4.3.3.
@@ -199,6 +219,11 @@ export class DhcpServer {
 
   #isUs(server: Uint8Array): boolean {
     return server.length === 4 && toNumber(server) === toNumber(this.#options.ip);
+  }
+
+  // Nobody else gives out these.
+  #isOurs(address: number): boolean {
+    return this.#leases.includes(address) || address === toNumber(this.#options.ip);
   }
 
   #isInSubnet(address: number): boolean {

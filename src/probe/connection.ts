@@ -6,6 +6,7 @@
 import { Epoll, EPOLLIN, EPOLLRDHUP } from "../../ffi/epoll.ts";
 import { ECONNRESET, EPIPE, OsError } from "../../ffi/errno.ts";
 import type { Fd } from "../../ffi/fd.ts";
+import { ForeignDescriptors } from "../../ffi/foreign.ts";
 import { hasHungUp, receive, send, WOULD_BLOCK } from "../../ffi/unix_socket.ts";
 import { ProtocolError } from "../vhost_user/errors.ts";
 import { type Message, MessageDecoder } from "../vhost_user/message.ts";
@@ -16,6 +17,7 @@ export class Connection implements Disposable {
   /** How long an answer may take. */
   readonly timeoutMs: number;
   readonly #socket: Fd;
+  readonly #foreign: ForeignDescriptors;
   readonly #epoll = Epoll.create();
   readonly #decoder = new MessageDecoder();
   #isBroken = false;
@@ -23,11 +25,14 @@ export class Connection implements Disposable {
   /**
    * @param socket A connected socket; this object owns it from now on.
    * @param timeoutMs How long an answer may take.
+   * @param foreign Owns what comes through the socket, and the socket: closing either may wait for
+   * whoever the back-end likes (ADR 15).
    */
-  constructor(socket: Fd, timeoutMs: number) {
-    this.#socket = socket;
+  constructor(socket: Fd, timeoutMs: number, foreign = new ForeignDescriptors()) {
+    this.#socket = foreign.adopt(socket.release());
+    this.#foreign = foreign;
     this.timeoutMs = timeoutMs;
-    this.#epoll.add(socket.number, EPOLLIN | EPOLLRDHUP, 0);
+    this.#epoll.add(this.#socket.number, EPOLLIN | EPOLLRDHUP, 0);
   }
 
   /** Whether nothing can be said any more: the back-end hung up, was silent or talked nonsense. */
@@ -78,7 +83,7 @@ export class Connection implements Disposable {
   #tryReceive(name: string): Message | null {
     for (;;) {
       const fds: Fd[] = [];
-      const length = receive(this.#socket, this.#decoder.target(), fds);
+      const length = receive(this.#socket, this.#decoder.target(), fds, this.#foreign.adopt);
       if (length === WOULD_BLOCK) return null;
       if (length === 0) throw new HungUp(name);
       const message = this.#decoder.received(length, fds);

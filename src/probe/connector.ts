@@ -8,18 +8,12 @@ import { EAGAIN, OsError } from "../../ffi/errno.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { acceptUnix, connectUnix, listenUnix } from "../../ffi/unix_socket.ts";
 import { clearSocketPath, SocketPathError } from "../control/socket_path.ts";
+import { cannotConnect } from "./first_contact.ts";
 import { Unreachable } from "./verdict.ts";
 import { pause } from "./waiting.ts";
 
 /** Between two attempts to connect to somebody who is busy. */
 const RETRY_MS = 20;
-/** What error codes mean to a user. */
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: "it does not exist",
-  ENOTDIR: "it does not exist",
-  ECONNREFUSED: "nobody listens there",
-  EACCES: "it is not permitted",
-};
 
 /** Makes connections to one back-end. */
 export interface Connector extends Disposable {
@@ -50,10 +44,8 @@ export class ClientConnector implements Connector {
         return connectUnix(this.#path);
       } catch (error) {
         if (!(error instanceof OsError)) throw error;
-        if (error.errno !== EAGAIN) throw this.#unreachable(error);
-        if (performance.now() > deadline) {
-          throw new Unreachable(`Cannot connect to ${this.#path}: nobody accepts connections`);
-        }
+        const isWorthWaiting = error.errno === EAGAIN && performance.now() <= deadline;
+        if (!isWorthWaiting) throw cannotConnect(this.#path, error);
       }
       await pause(RETRY_MS);
     }
@@ -61,12 +53,6 @@ export class ClientConnector implements Connector {
 
   /** Nothing stays open between connections. */
   [Symbol.dispose](): void {}
-
-  #unreachable({ code, message }: OsError): Unreachable {
-    const reason = REASONS[code];
-    if (reason === undefined) return new Unreachable(message);
-    return new Unreachable(`Cannot connect to ${this.#path}: ${reason}`);
-  }
 }
 
 /** Listens for a back-end that connects, again after each connection. */

@@ -17,10 +17,11 @@ import { featureSet } from "../virtio/features.ts";
 import { runCheck } from "./check.ts";
 import { CHECKS } from "./checks/all.ts";
 import type { Connector } from "./connector.ts";
+import { cannotTalk } from "./first_contact.ts";
 import type { Session } from "./session.ts";
 import { ReachedTarget } from "./target.ts";
 import { warmUp } from "./warm_up.ts";
-import { type CheckResult, HungUp, NoAnswer, Unreachable } from "./verdict.ts";
+import { type CheckResult, HungUp, NoAnswer } from "./verdict.ts";
 
 /** What a back-end offers. */
 export interface Offer {
@@ -99,19 +100,7 @@ async function firstContact(target: ReachedTarget): Promise<Session> {
   try {
     return await target.open();
   } catch (error) {
-    if (error instanceof HungUp) {
-      throw new Unreachable(
-        "Cannot talk to the back-end: it accepts connections and closes them; " +
-          "it may have another front-end",
-      );
-    }
-    if (error instanceof NoAnswer) {
-      throw new Unreachable(`Cannot talk to the back-end: ${error.message}`);
-    }
-    if (error instanceof ProtocolError) {
-      throw new Unreachable(`Cannot talk to the back-end: it is none, ${error.message}`);
-    }
-    throw error;
+    throw cannotTalk(error) ?? error;
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ForeignDescriptors } from "../../ffi/foreign.ts";
 import type { Target } from "./check.ts";
 import { Connection } from "./connection.ts";
 import type { Connector } from "./connector.ts";
@@ -17,6 +18,8 @@ const RETRY_MS = 50;
 export class ReachedTarget implements Target {
   readonly #connector: Connector;
   readonly #timeoutMs: number;
+  /** What the back-end gave, and the sockets of all connections to it. */
+  readonly #foreign = new ForeignDescriptors();
 
   /**
    * @param connector Makes connections; stays the caller's.
@@ -28,19 +31,28 @@ export class ReachedTarget implements Target {
   }
 
   /**
-   * Begins a conversation, A back-end may need a moment until it takes the
-   * next front-end, so it is asked again when it hangs up at once.
+   * Begins a conversation. A back-end may need a moment until it takes the next front-end, so it is
+   * asked again when it hangs up at once.
    */
   async open(): Promise<Session> {
     const deadline = performance.now() + this.#timeoutMs;
     for (;;) {
+      await this.#leaveLast();
       const socket = await this.#connector.connect(this.#timeoutMs);
       try {
-        return await Session.begin(new Connection(socket, this.#timeoutMs));
+        return await Session.begin(new Connection(socket, this.#timeoutMs, this.#foreign));
       } catch (error) {
         if (!(error instanceof HungUp) || performance.now() > deadline) throw error;
       }
       await pause(RETRY_MS);
     }
+  }
+
+  // The connection before has ended when its socket is closed. Whoever holds that up is not waited for.
+  async #leaveLast(): Promise<void> {
+    const patience = Promise.withResolvers<void>();
+    const timer = setTimeout(patience.resolve, this.#timeoutMs);
+    await Promise.race([this.#foreign.closed(), patience.promise]);
+    clearTimeout(timer);
   }
 }

@@ -5,16 +5,20 @@
  */
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { BackendBroken, Generator } from "../../src/bench/generator.ts";
-import { RINGS } from "../../src/bench/memory_layout.ts";
+import { SEAL, SEQUENCE } from "../../src/bench/frame_layout.ts";
+import { HEADER_BYTES, RINGS } from "../../src/bench/memory_layout.ts";
 import { runOnce, type RunPlan, type RunResult, TransmitStuck } from "../../src/bench/run.ts";
 import { type Change, MadeUpPath } from "../support/made_up_path.ts";
 
 /** What the clock goes on by when it is read. */
 const STEP_MS = 0.05;
+const START_MS = 1000;
 const PLAN: RunPlan = { frameBytes: 100, flows: 1, seconds: 0.2, window: 8, ratePps: null };
 /** 20 frames per millisecond, 4000 in all. */
 const PACED: RunPlan = { ...PLAN, ratePps: 20_000 };
 const RING = { size: 256, isPacked: false };
+/** What the seal multiplies a frame's number with. */
+const SPREAD = 0x9e3779b1;
 const FORMATS = [RING, { size: 256, isPacked: true }];
 
 interface Setting {
@@ -22,19 +26,21 @@ interface Setting {
   readonly ring?: typeof RING;
   readonly change?: Change;
   readonly isBackwards?: boolean;
+  readonly clock?: { ms: number };
 }
 
-async function run({ plan = PLAN, ring = RING, change, isBackwards = false }: Setting) {
+async function run(
+  { plan = PLAN, ring = RING, change, isBackwards = false, clock = { ms: START_MS } }: Setting,
+) {
   const generator = await Generator.load();
   const path = new MadeUpPath(generator, generator.layOut(ring), ring, change);
   path.isBackwards = isBackwards;
   const progress: number[] = [];
-  let ms = 1000;
   const result = runOnce(generator, plan, {
     kick: () => path.turn(),
     onProgress: (mpps) => progress.push(mpps),
     isStopped: () => false,
-    now: () => ms += STEP_MS,
+    now: () => clock.ms += STEP_MS,
   });
   return { generator, progress, result: result! };
 }
@@ -49,6 +55,18 @@ function once(n: number, what: (frames: Uint8Array[], at: number) => void): Chan
     if (at >= 0 && at < frames.length) what(frames, at);
     return frames;
   };
+}
+
+/** A frame with a later number, sealed as the generator does it. */
+function madeUp(frame: Uint8Array, ahead: number): Uint8Array {
+  const copy = frame.slice();
+  const view = new DataView(copy.buffer);
+  const [number, seal] = [SEQUENCE - HEADER_BYTES, SEAL - HEADER_BYTES];
+  const before = view.getUint32(number, true);
+  view.setUint32(number, before + ahead, true);
+  const change = Math.imul(before, SPREAD) ^ Math.imul(before + ahead, SPREAD);
+  view.setUint32(seal, view.getUint32(seal, true) ^ change, true);
+  return copy;
 }
 
 /** What went wrong with frames. */
@@ -121,6 +139,20 @@ Deno.test("generator finds a corrupted frame: stamp, body and length", async () 
   deepStrictEqual(faults((await run({ change: last })).result), lostToo);
   const shorter = once(65, (frames, at) => frames[at] = frames[at]!.subarray(0, 99));
   deepStrictEqual(faults((await run({ change: shorter })).result), lostToo);
+});
+
+Deno.test("generator is not kept running by frames that it never sent", async () => {
+  let last: Uint8Array | null = null;
+  let ahead = 1000;
+  const change: Change = (frames, port) => {
+    if (port !== 0) return frames;
+    last = frames.at(-1) ?? last;
+    return last === null ? frames : [...frames, madeUp(last, ahead++)];
+  };
+  const { result } = await run({ change });
+  const { corrupted, ...rest } = faults(result);
+  deepStrictEqual({ ...rest, corrupted: 0 }, NO_FAULTS);
+  ok(corrupted > 5000, `${corrupted}`);
 });
 
 Deno.test("generator does not count frames of others, and those that come back to where they left", async () => {
@@ -248,6 +280,49 @@ Deno.test("generator stops when it is told to", async () => {
     });
     strictEqual(result, null);
     ok(ms < 10_000, `${ms}`);
+  }
+});
+
+/** Holds all frames back from an instant on, and lets one go now and then. */
+function trickle(clock: { readonly ms: number }, fromMs: number, everyMs: number): Change {
+  const held: Uint8Array[][] = [[], []];
+  let next = fromMs;
+  return (frames, port) => {
+    if (clock.ms < fromMs) return frames;
+    held[port]!.push(...frames);
+    if (clock.ms < next) return [];
+    next = clock.ms + everyMs;
+    return held[port]!.splice(0, 1);
+  };
+}
+
+/** When a run of PLAN's length has sent its last frame: it is warmed up for 300 ms. */
+const SENT_MS = START_MS + 300 + 1000 * PLAN.seconds;
+
+Deno.test("generator waits for what is on the way, but not for ever", async () => {
+  for (const plan of [PLAN, { ...PACED, ratePps: 2000 }]) {
+    const clock = { ms: START_MS };
+    const change = trickle(clock, SENT_MS - 20, 900);
+    const { result } = await run({ plan: { ...plan, window: 32 }, change, clock });
+    ok(result.lost > 0, "nothing was held back");
+    ok(clock.ms > SENT_MS + 9_000 && clock.ms < SENT_MS + 11_000, `${clock.ms}`);
+  }
+});
+
+Deno.test("generator stops while it waits for what is on the way", async () => {
+  for (const plan of [PLAN, PACED]) {
+    const generator = await Generator.load();
+    const clock = { ms: START_MS };
+    const change = trickle(clock, SENT_MS - 20, 900);
+    const path = new MadeUpPath(generator, generator.layOut(RING), RING, change);
+    const result = runOnce(generator, plan, {
+      kick: () => path.turn(),
+      onProgress: () => {},
+      isStopped: () => clock.ms > SENT_MS + 100,
+      now: () => clock.ms += STEP_MS,
+    });
+    strictEqual(result, null);
+    ok(clock.ms < SENT_MS + 200, `${clock.ms}`);
   }
 });
 

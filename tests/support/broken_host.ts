@@ -5,6 +5,7 @@
  * @module
  */
 import { closeSync, openSync, writeSync } from "node:fs";
+import { Fd } from "../../ffi/fd.ts";
 import { signalEventFd } from "../../ffi/eventfd.ts";
 import { QUEUE_SIZE } from "../../src/host/nic.ts";
 import { u16le, u32le } from "../../src/layout/struct.ts";
@@ -26,8 +27,11 @@ export function breakHostRing(): void {
   const view = new DataView(broken.buffer);
   u16le.set(view, 2, 1);
   u32le.set(view, 4, NO_CHAIN);
+  // The thread may still be looking at its ring, and die of it before it is called: the descriptor is
+  // found before that, and kept.
+  using call = callDescriptor();
   writeOwnMemory(hostMemory() + used, broken);
-  signalEventFd(callDescriptor());
+  signalEventFd(call.number);
 }
 
 function hostMemory(): number {
@@ -45,12 +49,22 @@ function writeOwnMemory(address: number, data: Uint8Array): void {
   }
 }
 
-function callDescriptor(): number {
+// A second descriptor of the first host's call.
+function callDescriptor(): Fd {
   for (const { name } of Deno.readDirSync("/proc/self/fdinfo")) {
     const info = readInfo(name);
-    if (DOORBELL.test(info)) return Number(CALL.exec(info)![1]);
+    if (DOORBELL.test(info)) return duplicateOf(Number(CALL.exec(info)![1]));
   }
   throw new Error("Cannot find the epoll set of the host ports");
+}
+
+function duplicateOf(number: number): Fd {
+  const theirs = Fd.adopt(number);
+  try {
+    return theirs.duplicate();
+  } finally {
+    theirs.release();
+  }
 }
 
 // The descriptor of the listing itself is gone by then.

@@ -182,10 +182,10 @@ export function dhcpMessage(
   };
 }
 
-/** A message of a DHCP client in a frame for everyone. */
-export function dhcpFrame(message: DhcpMessage): Uint8Array {
+/** A message of a DHCP client in a frame for everyone; its packet may be for one server. */
+export function dhcpFrame(message: DhcpMessage, server = ALL_IP): Uint8Array {
   const ports = { sourcePort: CLIENT_PORT, destinationPort: SERVER_PORT };
-  const packet = encodeUdp(NO_IP, ALL_IP, { ...ports, payload: encodeDhcp(message) });
+  const packet = encodeUdp(message.clientIp, server, { ...ports, payload: encodeDhcp(message) });
   return frameOf(BROADCAST, message.mac, ETHERTYPE_IPV4, encodeIpv4(packet));
 }
 

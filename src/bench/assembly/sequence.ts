@@ -5,6 +5,7 @@
  * are missing. Numbers are 32 bits wide and wrap.
  */
 import {
+  DIRECTION_CORRUPTED,
   DIRECTION_DUPLICATED,
   DIRECTION_RECEIVED,
   DIRECTION_REORDERED,
@@ -17,7 +18,7 @@ import {
 } from "../memory_layout.ts";
 
 /**
- * Counts a frame that has arrived whole.
+ * Counts a frame that has arrived whole; one whose number was not sent yet is corrupted.
  *
  * Runs on the generator's thread; does not allocate.
  *
@@ -27,8 +28,14 @@ import {
  * @returns Whether it is here for the first time.
  */
 export function arrive(d: u32, f: u32, number: u32): bool {
-  const ahead = <i32> (number - load<u32>(f + FLOW_EXPECTED));
+  const expected = load<u32>(f + FLOW_EXPECTED);
+  const ahead = <i32> (number - expected);
   if (ahead < 0) return arriveLate(d, f, number, -ahead);
+  // Only a back-end that makes up frames sends one that has not left yet, and it could do so for ever.
+  if (<u32> ahead >= load<u32>(f + FLOW_NEXT) - expected) {
+    add(d + DIRECTION_CORRUPTED, 1);
+    return false;
+  }
   if (ahead !== 0 || load<u32>(f + FLOW_MISSING) !== 0) skip(f, number, ahead);
   store<u32>(f + FLOW_EXPECTED, number + 1);
   add(d + DIRECTION_SETTLED, <u64> ahead + 1);

@@ -3,19 +3,35 @@
  *
  * @module
  */
-import { deepStrictEqual } from "node:assert/strict";
+import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
 import { Generator } from "../../../src/bench/generator.ts";
-import { DIRECTIONS, FLOW_EXPECTED, FLOWS, HISTORY } from "../../../src/bench/memory_layout.ts";
+import {
+  DIRECTIONS,
+  FLOW_EXPECTED,
+  FLOW_NEXT,
+  FLOWS,
+  HISTORY,
+} from "../../../src/bench/memory_layout.ts";
+
+/** Numbers that have left, more than arrive in any test. */
+const SENT = 4 * HISTORY;
 
 /** Lets numbers arrive; returns how many were new, of those late, and how many came once more. */
 async function arrivals(numbers: readonly number[], expected = 0) {
   return arrivalsAt(await Generator.load(), numbers, expected);
 }
 
-function arrivalsAt(generator: Generator, numbers: readonly number[], expected: number) {
+function arrivalsAt(
+  generator: Generator,
+  numbers: readonly number[],
+  expected: number,
+  sent = SENT,
+) {
   generator.begin({ frameBytes: 64, flows: 1 });
-  new Uint32Array(generator.memory.buffer)[(FLOWS + FLOW_EXPECTED) >> 2] = expected;
+  const memory = new Uint32Array(generator.memory.buffer);
+  memory[(FLOWS + FLOW_EXPECTED) >> 2] = expected;
+  memory[(FLOWS + FLOW_NEXT) >> 2] = expected + sent;
   for (const number of numbers) generator.module.arrive(DIRECTIONS, FLOWS, number);
   const { received, reordered, duplicated } = generator.tally(0);
   return { received, reordered, duplicated };
@@ -64,6 +80,16 @@ Deno.test("sequence checker goes on when numbers wrap", async () => {
     reordered: 1,
     duplicated: 1,
   });
+});
+
+Deno.test("sequence checker takes a number that has not left yet for no frame of ours", async () => {
+  for (const expected of [0, 0xffffffff]) {
+    const at = (numbers: number[]) => numbers.map((number) => (expected + number) >>> 0);
+    const generator = await Generator.load();
+    const counts = arrivalsAt(generator, at([0, 4, 3, 5, 1000, 2 ** 31 - 1, 2]), expected, 4);
+    deepStrictEqual(counts, { received: 3, reordered: 1, duplicated: 0 });
+    strictEqual(generator.tally(0).corrupted, 4);
+  }
 });
 
 Deno.test("sequence checker says the same as a list of all numbers that have arrived", async () => {

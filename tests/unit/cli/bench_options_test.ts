@@ -5,7 +5,7 @@
  */
 import { match, ok, strictEqual } from "node:assert/strict";
 import { main } from "../../../src/cli/main.ts";
-import { MemoryIo } from "./memory_io.ts";
+import { MemoryIo, TemporaryFolder } from "./memory_io.ts";
 
 /** Runs it; wrong options must end it before anything is measured. */
 async function wrong(...args: string[]): Promise<string> {
@@ -42,6 +42,21 @@ Deno.test("bench refuses one socket, three, and the same one twice", async () =>
   match(
     await wrong("a.sock", "a.sock"),
     /^error: both sockets are a\.sock: .*; give two different/,
+  );
+});
+
+Deno.test("bench knows one socket by two paths", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.write("a.sock", "");
+  const link = `${folder.path}/link.sock`;
+  Deno.symlinkSync(path, link);
+  match(
+    await wrong(path, link),
+    /^error: both sockets are .*a\.sock, which is also .*link\.sock: /,
+  );
+  match(
+    await wrong("none.sock", "./none.sock"),
+    /^error: both sockets are none\.sock, which is also/,
   );
 });
 

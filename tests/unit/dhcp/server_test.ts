@@ -61,7 +61,12 @@ function reboot(dhcp: DhcpServer, client: number, wanted: string, now = 0) {
 
 function renew(dhcp: DhcpServer, client: number, used: string, now = 0) {
   const message = dhcpMessage(macOf(client), REQUEST, { clientIp: parseIpv4(used) });
-  return said(dhcp.answer(message, now));
+  return said(dhcp.answer(message, now, "us"));
+}
+
+function rebind(dhcp: DhcpServer, client: number, used: string, now = 0) {
+  const message = dhcpMessage(macOf(client), REQUEST, { clientIp: parseIpv4(used) });
+  return said(dhcp.answer(message, now, "all"));
 }
 
 /** Gets an address from the first message to the last. */
@@ -152,6 +157,7 @@ Deno.test("DhcpServer refuses addresses of other networks (RFC 2131, 4.3.2)", ()
   const { dhcp, events } = server();
   deepStrictEqual(reboot(dhcp, 1, "192.168.0.7"), [NAK, "0.0.0.0"]);
   deepStrictEqual(renew(dhcp, 1, "192.168.0.7"), [NAK, "0.0.0.0"]);
+  deepStrictEqual(rebind(dhcp, 1, "192.168.0.7"), [NAK, "0.0.0.0"]);
   deepStrictEqual(select(dhcp, 1, "192.168.0.7"), [NAK, "0.0.0.0"]);
   const nak = dhcp.answer(dhcpMessage(macOf(1), REQUEST, { clientIp: parseIpv4("192.0.2.1") }), 0)!;
   deepStrictEqual([...nak.options.keys()], [Option.SERVER]);
@@ -184,12 +190,53 @@ Deno.test("DhcpServer takes its offer back when the client chose another server"
   for (const client of [2, 3, 4]) ok(discover(dhcp, client) !== null);
 });
 
-Deno.test("DhcpServer leaves a lease alone when the client talks to another server", () => {
+Deno.test("DhcpServer takes a lease back when its client chose another server", () => {
   const { dhcp } = server();
   const ip = lease(dhcp, 1);
-  strictEqual(select(dhcp, 1, ip, 1, "10.0.1.2"), null);
+  strictEqual(select(dhcp, 1, "10.0.1.50", 1, "10.0.1.2"), null);
   for (const client of [2, 3]) lease(dhcp, client, 1);
-  strictEqual(discover(dhcp, 4, 2), null);
+  deepStrictEqual(discover(dhcp, 4, 2), [OFFER, ip]);
+});
+
+Deno.test("DhcpServer says nothing to a client of another server that comes back (RFC 2131, 4.3.2)", () => {
+  const { dhcp } = server();
+  const theirs = "10.0.1.50";
+  discover(dhcp, 1);
+  strictEqual(reboot(dhcp, 1, theirs), null, "was offered an address");
+  select(dhcp, 1, theirs, 0, "10.0.1.2");
+  strictEqual(reboot(dhcp, 1, theirs), null, "did not take it");
+  lease(dhcp, 2);
+  select(dhcp, 2, theirs, 1, "10.0.1.2");
+  strictEqual(reboot(dhcp, 2, theirs, 1), null, "was ours before");
+  lease(dhcp, 3);
+  strictEqual(reboot(dhcp, 3, theirs, LEASE_SECONDS), null, "its lease is over");
+});
+
+Deno.test("DhcpServer says nothing to a client of another server that asks all to renew", () => {
+  const { dhcp } = server();
+  strictEqual(rebind(dhcp, 1, "10.0.1.50"), null);
+  deepStrictEqual(renew(dhcp, 1, "10.0.1.50"), [NAK, "0.0.0.0"], "asks us, who never gave it");
+  discover(dhcp, 2);
+  strictEqual(rebind(dhcp, 2, "10.0.1.50"), null);
+});
+
+Deno.test("DhcpServer refuses a client that asks all to renew what only we give out", () => {
+  const { dhcp } = server();
+  const ip = lease(dhcp, 1);
+  deepStrictEqual(rebind(dhcp, 1, ip, 1), [ACK, ip]);
+  deepStrictEqual(rebind(dhcp, 1, "10.0.1.50", 1), [NAK, "0.0.0.0"], "beside its lease");
+  deepStrictEqual(rebind(dhcp, 2, ip, 1), [NAK, "0.0.0.0"], "another's");
+  deepStrictEqual(rebind(dhcp, 2, "10.0.1.1", 1), [NAK, "0.0.0.0"], "our own");
+  deepStrictEqual(rebind(dhcp, 2, "10.0.1.102", 1), [ACK, "10.0.1.102"], "free");
+});
+
+Deno.test("DhcpServer lets a client keep a free address although it was offered another one", () => {
+  const { dhcp } = server();
+  discover(dhcp, 1);
+  deepStrictEqual(rebind(dhcp, 1, "10.0.1.102"), [ACK, "10.0.1.102"]);
+  deepStrictEqual(discover(dhcp, 1, 1), [OFFER, "10.0.1.102"]);
+  lease(dhcp, 2, 1);
+  deepStrictEqual(discover(dhcp, 3, OFFER_SECONDS), [OFFER, "10.0.1.100"], "the offer has ended");
 });
 
 Deno.test("DhcpServer says once that its range is exhausted, and goes on when an address is free", () => {

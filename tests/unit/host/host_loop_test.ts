@@ -117,6 +117,25 @@ Deno.test("HostLoop serves a host again that is called while another one is busy
   ok(turns < 5100, `took ${turns - 5000} turns`);
 });
 
+Deno.test("HostLoop serves a host that is called within a turn of one that is flooded", () => {
+  using called = new FakeNic();
+  using flooded = new FakeNic();
+  let turns = 0;
+  let calledAt = 0;
+  run([called, flooded], () => {
+    flooded.incoming.push(...Array.from({ length: 256 }, () => Uint8Array.of(1, 1)));
+    turns++;
+    if (calledAt === 0 && called.isArmed) {
+      calledAt = turns;
+      called.incoming.push(Uint8Array.of(2, 2));
+      called.call.signal();
+    }
+    return turns === 10_000 || called.sent.length > 0;
+  });
+  deepStrictEqual(called.sent, [Uint8Array.of(2, 2)]);
+  strictEqual(turns - calledAt, 1);
+});
+
 Deno.test("HostLoop sees a frame that comes while it asks for a call", () => {
   using nic = new FakeNic();
   nic.onArm = () => {

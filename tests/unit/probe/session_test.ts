@@ -1,5 +1,6 @@
-import { deepStrictEqual, rejects, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import type { Fd } from "../../../ffi/fd.ts";
+import { ForeignDescriptors } from "../../../ffi/foreign.ts";
 import { receive, unixSocketPair, waitReadable, WOULD_BLOCK } from "../../../ffi/unix_socket.ts";
 import { Connection } from "../../../src/probe/connection.ts";
 import { Session } from "../../../src/probe/session.ts";
@@ -8,12 +9,14 @@ import { ProtocolError } from "../../../src/vhost_user/errors.ts";
 import { FLAG_REPLY, Request } from "../../../src/vhost_user/numbers.ts";
 import { encode, type Message, MessageDecoder } from "../../../src/vhost_user/message.ts";
 import { send } from "../../../ffi/unix_socket.ts";
+import { connectLingering } from "../../support/lingering_socket.ts";
 import { ringState, u64 } from "../../support/vhost_messages.ts";
 
 const VERSION_1 = 1n << 32n;
 const PROTOCOL = 1n << 30n;
 const SHORT_MS = 50;
 const LONG_MS = 5000;
+const LINGER_SECONDS = 10;
 
 /** Reads what was sent; a socket pair has it at once. */
 function nextMessage(socket: Fd): Message {
@@ -105,6 +108,24 @@ Deno.test("Connection takes no descriptors with a reply", async () => {
   using _backend = backend;
   send(backend, encode(Request.GET_FEATURES, FLAG_REPLY, u64(0)), [backend]);
   await rejects(Session.begin(new Connection(ours, LONG_MS)), /carries descriptors$/);
+});
+
+Deno.test("Connection does not wait until what came with a reply is closed", async () => {
+  const { socket, peer } = await connectLingering(LINGER_SECONDS);
+  const [ours, backend] = unixSocketPair();
+  using _backend = backend;
+  for (const request of [Request.GET_FEATURES, Request.GET_STATUS]) {
+    send(backend, encode(request, FLAG_REPLY, u64(0)), [socket]);
+  }
+  // One comes with the reply, one waits in the socket: the last close of the TCP socket is ours.
+  socket.close();
+  const foreign = new ForeignDescriptors();
+  const start = performance.now();
+  await rejects(Session.begin(new Connection(ours, LONG_MS, foreign)), /carries descriptors$/);
+  ok(performance.now() - start < LINGER_SECONDS * 500);
+  ok(foreign.isClosing);
+  peer.close();
+  await foreign.closed();
 });
 
 Deno.test("Connection tells silence from the end", async () => {
