@@ -67,6 +67,15 @@ const NUMBERS = featureSet(VHOST_USER_PROTOCOL_F_MQ, VHOST_USER_PROTOCOL_F_CONFI
  */
 export async function probe(connector: Connector, options: ProbeOptions): Promise<ProbeReport> {
   const target = new ReachedTarget(connector, options.timeoutMs);
+  try {
+    return await probeTarget(target, options);
+  } finally {
+    // Whoever comes next finds the port free.
+    await target.left();
+  }
+}
+
+async function probeTarget(target: ReachedTarget, options: ProbeOptions): Promise<ProbeReport> {
   const offer = await readOffer(target);
   options.onOffer?.(offer);
   await warmUp(target);

@@ -37,7 +37,7 @@ export class ReachedTarget implements Target {
   async open(): Promise<Session> {
     const deadline = performance.now() + this.#timeoutMs;
     for (;;) {
-      await this.#leaveLast();
+      await this.left();
       const socket = await this.#connector.connect(this.#timeoutMs);
       try {
         return await Session.begin(new Connection(socket, this.#timeoutMs, this.#foreign));
@@ -48,8 +48,8 @@ export class ReachedTarget implements Target {
     }
   }
 
-  // The connection before has ended when its socket is closed. Whoever holds that up is not waited for.
-  async #leaveLast(): Promise<void> {
+  /** Waits until the connections before have ended, but not for whoever holds that up. */
+  async left(): Promise<void> {
     const patience = Promise.withResolvers<void>();
     const timer = setTimeout(patience.resolve, this.#timeoutMs);
     await Promise.race([this.#foreign.closed(), patience.promise]);
