@@ -55,8 +55,6 @@ const QUICK_STEPS: readonly Step[] = [
 ];
 const SLOW_STEPS: readonly Step[] = [
   { name: "end-to-end tests", args: ["tests/e2e"], isTestRun: true },
-  // Side by side: none of them measures a speed, and each lasts for minutes.
-  { name: "endurance tests", args: ["--parallel", "tests/endurance"], isTestRun: true },
 ];
 
 if (import.meta.main) {

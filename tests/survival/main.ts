@@ -22,7 +22,7 @@ interface Options {
 if (import.meta.main) {
   const program = new Command("survival")
     .description("What the switch survives: every row of the catalogue of bad input, tested")
-    .option("--quick", "without the end-to-end and the endurance tests")
+    .option("--quick", "without the end-to-end tests")
     .option("--only <ids>", "only rows whose ids begin so: F, or G1,F04", split, [
       "G",
       "F",

@@ -11,8 +11,8 @@ import { idsIn } from "./row.ts";
 export const TESTS: string = fileURLToPath(new URL("..", import.meta.url));
 /** Where tests with ids in their names are, those without privilege or guests first. */
 export const QUICK_FOLDERS: readonly string[] = ["unit", "conformance"];
-/** The same, those with guests, and those that last for minutes. */
-export const SLOW_FOLDERS: readonly string[] = ["e2e", "endurance"];
+/** The same, those with guests. */
+export const SLOW_FOLDERS: readonly string[] = ["e2e"];
 /** The tests of this table speak of ids, they do not act them out. */
 const OWN_TESTS = "survival";
 
