@@ -6,7 +6,7 @@
 import { addressOf } from "./address.ts";
 import { acquireContext, AioSignaller } from "./aio.ts";
 import { check, EAGAIN, errno, OsError } from "./errno.ts";
-import { Fd } from "./fd.ts";
+import { F_DUPFD_CLOEXEC, Fd } from "./fd.ts";
 import { IOVEC } from "./layouts.ts";
 import { libc } from "./libc.ts";
 import { readProcLink } from "./proc.ts";
@@ -19,7 +19,6 @@ const EFD_NONBLOCK = 0o4000;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
-const F_DUPFD_CLOEXEC = 1030;
 // linux/fs.h: do not wait, whatever the descriptor's flags say.
 const RWF_NOWAIT = 8;
 /** preadv2 reads where the file stands, which is all an event descriptor can do. */

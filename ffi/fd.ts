@@ -7,7 +7,7 @@ import { check } from "./errno.ts";
 import { libc } from "./libc.ts";
 
 /** Duplicate, close on exec (fcntl.h). */
-const F_DUPFD_CLOEXEC = 1030;
+export const F_DUPFD_CLOEXEC = 1030;
 
 /**
  * An open file descriptor. Whoever holds the object owns the descriptor and closes it; handing the

@@ -130,7 +130,7 @@ export class FrontendConnection {
     return null;
   }
 
-  // A message is far smaller than the socket's buffer, and the ones before it were read.
+  // The socket's buffer takes all messages that a front-end sends before it awaits a reply.
   #send({ data, fds }: Step): void {
     if (send(this.#parts.socket, data, fds as readonly Fd[]) === data.length) return;
     throw new Error("the back-end does not read its socket");

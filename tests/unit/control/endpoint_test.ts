@@ -8,8 +8,12 @@ import { join } from "node:path";
 import { OsError } from "../../../ffi/errno.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { acceptUnix, connectUnix, listenUnix, unixSocketPair } from "../../../ffi/unix_socket.ts";
-import { ClientEndpoint, type Endpoint, ServerEndpoint } from "../../../src/control/endpoint.ts";
-import type { EndpointEvents } from "../../../src/control/endpoint.ts";
+import {
+  ClientEndpoint,
+  type Endpoint,
+  type EndpointEvents,
+  ServerEndpoint,
+} from "../../../src/control/endpoint.ts";
 import { PatchCable } from "../../../src/control/patch_cable.ts";
 import { Reactor } from "../../../src/control/reactor.ts";
 import { eventually } from "../../support/eventually.ts";
