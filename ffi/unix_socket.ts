@@ -4,7 +4,7 @@
  * @module
  */
 import { addressOf } from "./address.ts";
-import { i32le } from "../src/layout/struct.ts";
+import { i32le, u64le } from "../src/layout/struct.ts";
 import { check, EAGAIN, EINTR, ENAMETOOLONG, errno, OsError } from "./errno.ts";
 import { Fd } from "./fd.ts";
 import {
@@ -47,8 +47,11 @@ const DESCRIPTOR_BYTES = 4;
  */
 const MOST_DESCRIPTORS = 253;
 
-/** Where {@linkcode receive} finds descriptors; read before it returns. */
-let control: Uint8Array<ArrayBuffer> | null = null;
+/** The most bytes of one call: many times the largest vhost-user message. */
+const MOST_BYTES = 65_536;
+
+/** What every transfer of this thread uses, one after the other. */
+let transfer: Transfer | null = null;
 
 /** More descriptors came with a message than fit; those that came were closed. */
 export class ControlTruncated extends Error {
@@ -147,7 +150,7 @@ export function peerCredentials(socket: Fd): PeerCredentials {
  * Receives bytes, and descriptors that came with them.
  *
  * @param socket The socket; stays the caller's.
- * @param into Where the bytes go; not more than its length are taken.
+ * @param into Where the bytes go; not more than its length are taken, and not more than 65,536.
  * @param fds Descriptors are appended; the caller owns them.
  * @param adopt Takes ownership of each; they are closed in this thread unless told otherwise.
  * @returns How many bytes; 0 at the end of the stream; WOULD_BLOCK when there is nothing.
@@ -160,14 +163,14 @@ export function receive(
   fds: Fd[],
   adopt: (number: number) => Fd = (number) => Fd.adopt(number),
 ): number {
-  control ??= new Uint8Array(controlSpace(MOST_DESCRIPTORS * DESCRIPTOR_BYTES));
-  const message = messageHeader(into, control, control.length);
+  transfer ??= new Transfer();
+  transfer.prepareToReceive(into.length);
   const flags = MSG_CMSG_CLOEXEC | MSG_DONTWAIT;
-  const result = Number(libc().recvmsg(socket.number, message, flags));
+  const result = Number(libc().recvmsg(socket.number, transfer.header, flags));
   if (result < 0) return failedTransfer("receive from a socket");
-  const { msg_controllen, msg_flags } = MSGHDR.read(new DataView(message.buffer));
-  const came = descriptors(control, Number(msg_controllen), adopt);
-  if ((msg_flags & MSG_CTRUNC) !== 0 || came.length > MAX_DESCRIPTORS) {
+  into.set(transfer.received(result));
+  const came = transfer.descriptors(adopt);
+  if (transfer.isTruncated || came.length > MAX_DESCRIPTORS) {
     for (const fd of came) fd.close();
     throw new ControlTruncated("Cannot receive a message: too many descriptors came with it");
   }
@@ -179,27 +182,16 @@ export function receive(
  * Sends bytes, and descriptors with them.
  *
  * @param socket The socket; stays the caller's.
- * @param data The bytes.
- * @param fds Descriptors to duplicate into the peer; stay the caller's.
+ * @param data The bytes; of more than 65,536 the rest is left.
+ * @param fds Descriptors to duplicate into the peer, at most 253; stay the caller's.
  * @returns How many bytes were taken; WOULD_BLOCK when none can be.
  * @throws {OsError} EPIPE when the peer is gone; never a signal.
  */
 export function send(socket: Fd, data: Uint8Array, fds: readonly Fd[] = []): number {
-  const dataBytes = fds.length * DESCRIPTOR_BYTES;
-  const control = new Uint8Array(fds.length === 0 ? 0 : controlSpace(dataBytes));
-  if (fds.length > 0) {
-    const view = new DataView(control.buffer);
-    const header = {
-      cmsg_len: BigInt(controlLength(dataBytes)),
-      cmsg_level: 1,
-      cmsg_type: SCM_RIGHTS,
-    };
-    CMSGHDR.write(view, 0, header);
-    fds.forEach((fd, i) => i32le.set(view, CMSGHDR.size + i * DESCRIPTOR_BYTES, fd.number));
-  }
-  const message = messageHeader(data, control, control.length);
+  transfer ??= new Transfer();
+  transfer.prepareToSend(data, fds);
   const flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-  const result = Number(libc().sendmsg(socket.number, message, flags));
+  const result = Number(libc().sendmsg(socket.number, transfer.header, flags));
   return result < 0 ? failedTransfer("send to a socket") : result;
 }
 
@@ -232,47 +224,81 @@ function socketAddress(path: string, action: string): Uint8Array<ArrayBuffer> {
   return address;
 }
 
-// SAFETY: the header holds addresses of `data` and `control`. Both are reachable from the caller's
-// frame until the system call has returned.
-function messageHeader(
-  data: Uint8Array,
-  control: Uint8Array,
-  controlBytes: number,
-): Uint8Array<ArrayBuffer> {
-  const buffer = new Uint8Array(MSGHDR.size + IOVEC.size);
-  const view = new DataView(buffer.buffer);
-  const address = addressOf(buffer);
-  IOVEC.write(view, MSGHDR.size, { iov_base: addressOf(data), iov_len: BigInt(data.length) });
-  MSGHDR.write(view, 0, {
-    msg_name: 0n,
-    msg_namelen: 0,
-    msg_iov: address + BigInt(MSGHDR.size),
-    msg_iovlen: 1n,
-    msg_control: controlBytes === 0 ? 0n : addressOf(control),
-    msg_controllen: BigInt(controlBytes),
-    msg_flags: 0,
-  });
-  return buffer;
-}
+/**
+ * What recvmsg and sendmsg are given: the structs, and bytes and control messages on their way. Made
+ * once, because messages are many and short, and every buffer whose address is asked for is an
+ * allocation outside of V8's heap.
+ *
+ * SAFETY: the header holds addresses of this object's own buffers, which live as long as it does.
+ */
+class Transfer {
+  /** `struct msghdr`, and behind it its only `struct iovec`. */
+  readonly header: Uint8Array<ArrayBuffer> = new Uint8Array(MSGHDR.size + IOVEC.size);
+  readonly #view = new DataView(this.header.buffer);
+  readonly #bytes = new Uint8Array(MOST_BYTES);
+  readonly #control = new DataView(
+    new ArrayBuffer(controlSpace(MOST_DESCRIPTORS * DESCRIPTOR_BYTES)),
+  );
 
-function descriptors(
-  control: Uint8Array<ArrayBuffer>,
-  length: number,
-  adopt: (number: number) => Fd,
-): Fd[] {
-  const view = new DataView(control.buffer);
-  const found: Fd[] = [];
-  for (let at = 0; at + CMSGHDR.size <= length;) {
-    const { cmsg_len, cmsg_level, cmsg_type } = CMSGHDR.read(view, at);
-    const dataBytes = Number(cmsg_len) - CMSGHDR.size;
-    if (cmsg_level === SOL_SOCKET && cmsg_type === SCM_RIGHTS) {
-      for (let i = 0; i + DESCRIPTOR_BYTES <= dataBytes; i += DESCRIPTOR_BYTES) {
-        found.push(adopt(i32le.get(view, at + CMSGHDR.size + i)));
-      }
-    }
-    at += controlSpace(dataBytes);
+  constructor() {
+    MSGHDR.write(this.#view, 0, {
+      ...{ msg_name: 0n, msg_namelen: 0, msg_flags: 0 },
+      ...{ msg_iov: addressOf(this.header) + BigInt(MSGHDR.size), msg_iovlen: 1n },
+      ...{ msg_control: addressOf(this.#control), msg_controllen: 0n },
+    });
+    IOVEC.write(this.#view, MSGHDR.size, { iov_base: addressOf(this.#bytes), iov_len: 0n });
   }
-  return found;
+
+  /** Makes room for so many bytes, and for as many descriptors as can come. */
+  prepareToReceive(length: number): void {
+    this.#prepare(Math.min(length, MOST_BYTES), this.#control.byteLength);
+  }
+
+  /** Takes over what is to be sent. */
+  prepareToSend(data: Uint8Array, fds: readonly Fd[]): void {
+    const sent = data.subarray(0, MOST_BYTES);
+    this.#bytes.set(sent);
+    const fdBytes = fds.length * DESCRIPTOR_BYTES;
+    this.#prepare(sent.length, fdBytes === 0 ? 0 : controlSpace(fdBytes));
+    if (fdBytes === 0) return;
+    const cmsg_len = BigInt(controlLength(fdBytes));
+    CMSGHDR.write(this.#control, 0, { cmsg_len, cmsg_level: SOL_SOCKET, cmsg_type: SCM_RIGHTS });
+    fds.forEach(({ number }, i) => {
+      i32le.set(this.#control, CMSGHDR.size + i * DESCRIPTOR_BYTES, number);
+    });
+  }
+
+  /** The bytes that came; valid until the next transfer. */
+  received(length: number): Uint8Array {
+    return this.#bytes.subarray(0, length);
+  }
+
+  /** Whether the kernel had more descriptors than there was room for. */
+  get isTruncated(): boolean {
+    return (i32le.get(this.#view, MSGHDR.offset.msg_flags) & MSG_CTRUNC) !== 0;
+  }
+
+  /** Takes ownership of the descriptors that came. */
+  descriptors(adopt: (number: number) => Fd): Fd[] {
+    const length = Number(u64le.get(this.#view, MSGHDR.offset.msg_controllen));
+    const found: Fd[] = [];
+    for (let at = 0; at + CMSGHDR.size <= length;) {
+      const { cmsg_len, cmsg_level, cmsg_type } = CMSGHDR.read(this.#control, at);
+      const dataBytes = Number(cmsg_len) - CMSGHDR.size;
+      if (cmsg_level === SOL_SOCKET && cmsg_type === SCM_RIGHTS) {
+        for (let i = 0; i + DESCRIPTOR_BYTES <= dataBytes; i += DESCRIPTOR_BYTES) {
+          found.push(adopt(i32le.get(this.#control, at + CMSGHDR.size + i)));
+        }
+      }
+      at += controlSpace(dataBytes);
+    }
+    return found;
+  }
+
+  #prepare(length: number, controlBytes: number): void {
+    u64le.set(this.#view, MSGHDR.size + IOVEC.offset.iov_len, BigInt(length));
+    u64le.set(this.#view, MSGHDR.offset.msg_controllen, BigInt(controlBytes));
+  }
 }
 
 function failedTransfer(action: string): number {
