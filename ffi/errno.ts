@@ -11,6 +11,8 @@ export const EINTR = 4;
 export const ENOENT = 2;
 /** Try again. */
 export const EAGAIN = 11;
+/** Invalid argument. */
+export const EINVAL = 22;
 /** Path too long. */
 export const ENAMETOOLONG = 36;
 /** Connection refused. */

@@ -3,21 +3,11 @@
  *
  * @module
  */
-import { addressOf } from "./address.ts";
-import { i32le, u64le } from "../src/layout/struct.ts";
 import { check, EAGAIN, EINTR, ENAMETOOLONG, errno, OsError } from "./errno.ts";
 import { Fd } from "./fd.ts";
-import {
-  CMSGHDR,
-  controlLength,
-  controlSpace,
-  IOVEC,
-  MSGHDR,
-  POLLFD,
-  SOCKADDR_UN,
-  UCRED,
-} from "./layouts.ts";
+import { POLLFD, SOCKADDR_UN, UCRED } from "./layouts.ts";
 import { libc } from "./libc.ts";
+import { SOL_SOCKET, Transfer } from "./transfer.ts";
 
 /** Longest path of a socket: sun_path holds 108 bytes with the final zero (sys/un.h). */
 export const MAX_PATH_BYTES = 107;
@@ -31,24 +21,12 @@ const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
-const SCM_RIGHTS = 1;
-const MSG_CTRUNC = 0x8;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const POLLIN = 1;
 const POLLRDHUP = 0x2000;
-const DESCRIPTOR_BYTES = 4;
-/**
- * The most descriptors that the kernel passes with one message (SCM_MAX_FD). There is room for all,
- * because the kernel closes the rest itself, and we would wait for that.
- */
-const MOST_DESCRIPTORS = 253;
-
-/** The most bytes of one call: many times the largest vhost-user message. */
-const MOST_BYTES = 65_536;
 
 /** What every transfer of this thread uses, one after the other. */
 let transfer: Transfer | null = null;
@@ -185,7 +163,8 @@ export function receive(
  * @param data The bytes; of more than 65,536 the rest is left.
  * @param fds Descriptors to duplicate into the peer, at most 253; stay the caller's.
  * @returns How many bytes were taken; WOULD_BLOCK when none can be.
- * @throws {OsError} EPIPE when the peer is gone; never a signal.
+ * @throws {OsError} EPIPE when the peer is gone, never a signal; EINVAL when there are too many
+ * descriptors.
  */
 export function send(socket: Fd, data: Uint8Array, fds: readonly Fd[] = []): number {
   transfer ??= new Transfer();
@@ -222,83 +201,6 @@ function socketAddress(path: string, action: string): Uint8Array<ArrayBuffer> {
   const address = new Uint8Array(SOCKADDR_UN.size);
   SOCKADDR_UN.write(new DataView(address.buffer), 0, { sun_family: AF_UNIX, sun_path });
   return address;
-}
-
-/**
- * What recvmsg and sendmsg are given: the structs, and bytes and control messages on their way. Made
- * once, because messages are many and short, and every buffer whose address is asked for is an
- * allocation outside of V8's heap.
- *
- * SAFETY: the header holds addresses of this object's own buffers, which live as long as it does.
- */
-class Transfer {
-  /** `struct msghdr`, and behind it its only `struct iovec`. */
-  readonly header: Uint8Array<ArrayBuffer> = new Uint8Array(MSGHDR.size + IOVEC.size);
-  readonly #view = new DataView(this.header.buffer);
-  readonly #bytes = new Uint8Array(MOST_BYTES);
-  readonly #control = new DataView(
-    new ArrayBuffer(controlSpace(MOST_DESCRIPTORS * DESCRIPTOR_BYTES)),
-  );
-
-  constructor() {
-    MSGHDR.write(this.#view, 0, {
-      ...{ msg_name: 0n, msg_namelen: 0, msg_flags: 0 },
-      ...{ msg_iov: addressOf(this.header) + BigInt(MSGHDR.size), msg_iovlen: 1n },
-      ...{ msg_control: addressOf(this.#control), msg_controllen: 0n },
-    });
-    IOVEC.write(this.#view, MSGHDR.size, { iov_base: addressOf(this.#bytes), iov_len: 0n });
-  }
-
-  /** Makes room for so many bytes, and for as many descriptors as can come. */
-  prepareToReceive(length: number): void {
-    this.#prepare(Math.min(length, MOST_BYTES), this.#control.byteLength);
-  }
-
-  /** Takes over what is to be sent. */
-  prepareToSend(data: Uint8Array, fds: readonly Fd[]): void {
-    const sent = data.subarray(0, MOST_BYTES);
-    this.#bytes.set(sent);
-    const fdBytes = fds.length * DESCRIPTOR_BYTES;
-    this.#prepare(sent.length, fdBytes === 0 ? 0 : controlSpace(fdBytes));
-    if (fdBytes === 0) return;
-    const cmsg_len = BigInt(controlLength(fdBytes));
-    CMSGHDR.write(this.#control, 0, { cmsg_len, cmsg_level: SOL_SOCKET, cmsg_type: SCM_RIGHTS });
-    fds.forEach(({ number }, i) => {
-      i32le.set(this.#control, CMSGHDR.size + i * DESCRIPTOR_BYTES, number);
-    });
-  }
-
-  /** The bytes that came; valid until the next transfer. */
-  received(length: number): Uint8Array {
-    return this.#bytes.subarray(0, length);
-  }
-
-  /** Whether the kernel had more descriptors than there was room for. */
-  get isTruncated(): boolean {
-    return (i32le.get(this.#view, MSGHDR.offset.msg_flags) & MSG_CTRUNC) !== 0;
-  }
-
-  /** Takes ownership of the descriptors that came. */
-  descriptors(adopt: (number: number) => Fd): Fd[] {
-    const length = Number(u64le.get(this.#view, MSGHDR.offset.msg_controllen));
-    const found: Fd[] = [];
-    for (let at = 0; at + CMSGHDR.size <= length;) {
-      const { cmsg_len, cmsg_level, cmsg_type } = CMSGHDR.read(this.#control, at);
-      const dataBytes = Number(cmsg_len) - CMSGHDR.size;
-      if (cmsg_level === SOL_SOCKET && cmsg_type === SCM_RIGHTS) {
-        for (let i = 0; i + DESCRIPTOR_BYTES <= dataBytes; i += DESCRIPTOR_BYTES) {
-          found.push(adopt(i32le.get(this.#control, at + CMSGHDR.size + i)));
-        }
-      }
-      at += controlSpace(dataBytes);
-    }
-    return found;
-  }
-
-  #prepare(length: number, controlBytes: number): void {
-    u64le.set(this.#view, MSGHDR.size + IOVEC.offset.iov_len, BigInt(length));
-    u64le.set(this.#view, MSGHDR.offset.msg_controllen, BigInt(controlBytes));
-  }
 }
 
 function failedTransfer(action: string): number {

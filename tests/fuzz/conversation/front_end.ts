@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { EAGAIN, ECONNRESET, OsError } from "../../../ffi/errno.ts";
+import { EAGAIN, ECONNRESET, EPIPE, OsError } from "../../../ffi/errno.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { connectUnix, receive, send, WOULD_BLOCK } from "../../../ffi/unix_socket.ts";
 import { HEADER } from "../../../src/vhost_user/layouts.ts";
@@ -15,8 +15,6 @@ import {
 } from "../../../src/vhost_user/numbers.ts";
 import { Finding } from "./finding.ts";
 
-/** The peer has closed its end. */
-const EPIPE = 32;
 /** Bytes of replies that are read at once: more than the longest that the switch may send. */
 const BUFFER_BYTES = HEADER.size + MAX_PAYLOAD_BYTES;
 

@@ -260,6 +260,38 @@ testPair("receive takes descriptors with the first byte of their message only", 
   for (const fd of fds) fd.close();
 });
 
+testPair("receive gives each descriptor once", (left, right) => {
+  sendDescriptors(left, 2);
+  send(left, BYTES);
+  const fds: Fd[] = [];
+  for (let i = 0; i < 2; i++) strictEqual(receive(right, new Uint8Array(3), fds), 3);
+  strictEqual(receive(right, new Uint8Array(3), fds), WOULD_BLOCK);
+  strictEqual(fds.length, 2);
+  for (const fd of fds) fd.close();
+});
+
+testPair(
+  "send leaves what is more than 65,536 bytes, and receive gets all of it",
+  (left, right) => {
+    const data = Uint8Array.from({ length: 70_000 }, (_, i) => i % 251);
+    strictEqual(send(left, data), 65_536);
+    strictEqual(send(left, data.subarray(65_536)), 70_000 - 65_536);
+    const into = new Uint8Array(data.length);
+    let filled = 0;
+    while (filled < data.length) {
+      const length = receive(right, into.subarray(filled), []);
+      ok(length > 0 && length <= 65_536);
+      filled += length;
+    }
+    deepStrictEqual(into, data);
+  },
+);
+
+testPair("send throws EINVAL and sends nothing with 254 descriptors", (left, right) => {
+  throws(() => sendDescriptors(left, 254), { name: "OsError", code: "EINVAL" });
+  strictEqual(receive(right, new Uint8Array(3), []), WOULD_BLOCK);
+});
+
 testPair("send leaves the descriptors with the caller", (left) => {
   using event = EventFd.create();
   send(left, BYTES, [event.fd]);
