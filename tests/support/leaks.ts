@@ -8,6 +8,8 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 const KIB = 1024;
+/** What V8 allocates its heap in. */
+const HEAP_PAGE_BYTES = 0x40000n;
 
 /**
  * Counts open descriptors.
@@ -46,6 +48,23 @@ export function openDescriptors(): Set<string> {
 export function countMappings(pid: number = Deno.pid, name = ""): number {
   const lines = Deno.readTextFileSync(`/proc/${pid}/maps`).trimEnd().split("\n");
   return lines.filter((line) => line.includes(name)).length;
+}
+
+/**
+ * Counts mappings without those that are pages of V8's heap, which come and go as V8 likes. They are
+ * taken for that when they are anonymous, writable and aligned to such pages at both ends.
+ *
+ * @param pid The process.
+ */
+export function countMappingsBesideHeap(pid: number): number {
+  const lines = Deno.readTextFileSync(`/proc/${pid}/maps`).trimEnd().split("\n");
+  return lines.filter((line) => !isHeap(line)).length;
+}
+
+function isHeap(line: string): boolean {
+  const [, start, end] = /^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ \S+ 0\s*$/.exec(line) ?? [];
+  if (start === undefined || end === undefined) return false;
+  return [start, end].every((address) => BigInt(`0x${address}`) % HEAP_PAGE_BYTES === 0n);
 }
 
 /**
