@@ -39,6 +39,14 @@ export const UCRED = struct("ucred", 12, { pid: i32le, uid: u32le, gid: u32le })
 /** struct pollfd (poll.h). */
 export const POLLFD = struct("pollfd", 8, { fd: i32le, events: u16le, revents: u16le });
 
+/** struct sigaction (bits/sigaction.h). */
+export const SIGACTION = struct("sigaction", 152, {
+  sa_sigaction: u64le,
+  sa_mask: bytes(128),
+  sa_flags: i32le,
+  sa_restorer: u64le,
+});
+
 /** struct iocb (linux/aio_abi.h), on a little-endian machine. */
 export const IOCB = struct("iocb", 64, {
   aio_data: u64le,

@@ -136,6 +136,9 @@ export class Port implements SwitchPort {
   /** Looks for what a person should know; called by the switch's clock, several times a second. */
   check(): void {
     if (this.#place.connection === null) return;
+    if (this.#parts.memory.wasTaken()) {
+      return this.#place.connection.close(new Error("pages of the guest's memory are gone"));
+    }
     this.#reportFaults();
     this.#reportMistakes();
     this.#reportMissingMemory();

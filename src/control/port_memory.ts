@@ -9,7 +9,8 @@
  *     | zeros  | region 0 | pad | log | region 1 | … | zeros |
  *
  * What is unmapped is replaced by anonymous zero pages in one step: there is never a hole, so a late
- * access reads zeros instead of ending the process.
+ * access reads zeros instead of ending the process. So is everything when the front-end takes a page
+ * away.
  *
  * Runs on the main thread. Whatever changes is changed only while no Worker uses the port's rings.
  *
@@ -28,6 +29,7 @@ import {
   memoryAddress,
   PAGE_SIZE_BYTES,
 } from "../../ffi/memory.ts";
+import { GuardedRange } from "../../ffi/page_guard.ts";
 import { LOG_PAGE_BYTES, OVERREAD_BYTES } from "../dataplane/state_layout.ts";
 import { RequestRefused } from "../vhost_user/errors.ts";
 import { MAX_MEMORY_SLOTS } from "../vhost_user/numbers.ts";
@@ -80,13 +82,15 @@ export const MAX_MEMORY_BYTES: bigint = BigInt(MAX_PAGES) * WASM_PAGE_BYTES;
 const FIRST_REGION = 0x200000n;
 
 /** Maps a guest's RAM into the pages of a WebAssembly memory. */
-export class PortMemory {
+export class PortMemory implements Disposable {
   /** The memory, to be given to Workers. */
   readonly memory: WebAssembly.Memory = createGuestMemory(1, MAX_PAGES);
   readonly #base: bigint = memoryAddress(this.memory);
   readonly #extents = new Map<MappedRegion | MappedLog, Extent>();
   #regions: readonly MappedRegion[] = [];
   #log: MappedLog | null = null;
+  /** Pages that the front-end takes away are replaced, and with them all that it gave (ADR 19). */
+  readonly #guard: GuardedRange | null = GuardedRange.guard(this.memory, this.firstAddress);
   readonly #mayRepeat: boolean;
   /** Regions that were removed and not added again, oldest first. */
   #removed: readonly RegionName[] = [];
@@ -200,12 +204,24 @@ export class PortMemory {
     this.#extents.set(this.#log, there);
   }
 
+  /** Whether the front-end has taken pages away since this was asked, or everything was unmapped. */
+  wasTaken(): boolean {
+    return this.#guard?.wasReplaced() ?? false;
+  }
+
+  /** Ends the guard of the memory; nobody uses it any more. */
+  [Symbol.dispose](): void {
+    this.#guard?.[Symbol.dispose]();
+  }
+
   /** Replaces everything mapped by anonymous zero pages. */
   unmap(): void {
     this.#unmapRegions();
     this.#removed = [];
     if (this.#log !== null) this.#clear(this.#log);
     this.#log = null;
+    // What this front-end took away is not the next one's fault.
+    this.wasTaken();
   }
 
   /**
@@ -298,6 +314,7 @@ export class PortMemory {
     try {
       // A 64-bit memory counts its pages in BigInt, which the type declarations do not know yet.
       this.memory.grow(pages as unknown as number);
+      if (this.#guard !== null) this.#guard.end = BigInt(this.memory.buffer.byteLength);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       // V8 reserves less than the maximum where the process may not have so many addresses.

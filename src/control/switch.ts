@@ -71,6 +71,7 @@ export class Switch {
   readonly #workers: WorkerPool;
   readonly #hosts: HostPool;
   readonly #members: BridgeMembers;
+  readonly #memories: PortMemory[] = [];
   readonly #ports: SwitchPort[] = [];
   /** Cables by the names of the ports that are plugged in. */
   readonly #cables = new Map<string, PatchCable>();
@@ -120,13 +121,13 @@ export class Switch {
   async open(): Promise<void> {
     try {
       this.#prepareBridges();
-      const memories = this.#topology.ports.map((port) => new PortMemory(queuesOf(port)));
-      const guests = memories.map(({ memory }) => memory);
+      for (const port of this.#topology.ports) this.#memories.push(new PortMemory(queuesOf(port)));
+      const guests = this.#memories.map(({ memory }) => memory);
       const modules = await loadDataplane();
       await this.#workers.start(this.#topology.threads, guests, modules);
       const announcer = new Announcer(this.#state, modules, guests);
       this.#topology.ports.forEach((config, i) => {
-        this.#ports.push(this.#makePort(config, i, memories[i]!, announcer));
+        this.#ports.push(this.#makePort(config, i, this.#memories[i]!, announcer));
       });
       this.#reactor.start();
       for (const port of this.#ports) port.open();
@@ -159,6 +160,7 @@ export class Switch {
     await this.#reactor.stop();
     await this.#workers.stop();
     await this.#hosts.stop();
+    for (const memory of this.#memories) memory[Symbol.dispose]();
     await this.#settle();
   }
 

@@ -68,7 +68,7 @@ function places({ regions }: PortMemory): bigint[] {
 
 Deno.test("PortMemory.map lays the regions behind each other, each where a huge page could begin", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const large = files.create(3n * MIB);
   const [small, other] = [files.create(PAGE), files.create(PAGE)];
   memory.map([
@@ -89,12 +89,12 @@ Deno.test("PortMemory.map lays the regions behind each other, each where a huge 
 
 Deno.test("PortMemory.map begins a region at its offset in the file", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const file = files.create(3n * PAGE);
   memory.map([request(file, { offsetBytes: PAGE, sizeBytes: 2n * PAGE })]);
   const bytes = new Uint8Array(memory.memory.buffer);
   bytes[Number(firstOf(memory))] = 77;
-  const again = new PortMemory();
+  using again = new PortMemory();
   again.map([request(file, { sizeBytes: 3n * PAGE })]);
   strictEqual(byteAt(again, firstOf(again)), 1);
   strictEqual(byteAt(again, firstOf(again) + PAGE), 77);
@@ -104,7 +104,7 @@ Deno.test("PortMemory.map begins a region at its offset in the file", () => {
 
 Deno.test("PortMemory.map puts new regions in the place of the old ones (F56, F57)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const [one, two, three] = [files.create(PAGE), files.create(PAGE), files.create(PAGE)];
   memory.map(requests(one, two));
   const second = places(memory)[1]!;
@@ -119,7 +119,7 @@ Deno.test("PortMemory.map puts new regions in the place of the old ones (F56, F5
 
 Deno.test("PortMemory.map keeps what is mapped when a region breaks a rule", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const file = files.create(PAGE);
   memory.map(requests(file));
   for (
@@ -143,7 +143,7 @@ testWith(
     using files = new Files();
     const { fd, sizeBytes } = createScarce();
     try {
-      const memory = new PortMemory();
+      using memory = new PortMemory();
       memory.map(requests(files.create(PAGE)));
       throws(
         () =>
@@ -170,7 +170,7 @@ testWith(
 
 Deno.test("PortMemory.add puts a region into the first gap that is large enough (F58)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const fds = [1, 2, 3, 4, 5].map(() => files.create(4n * MIB));
   const [a, b, c] = requests(...fds.slice(0, 3));
   for (const region of [a!, b!, c!]) memory.add(region);
@@ -190,7 +190,7 @@ Deno.test("PortMemory.add puts a region into the first gap that is large enough 
 
 Deno.test("PortMemory.add refuses a region that overlaps another, or is there already (F58)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const file = files.create(4n * PAGE);
   const first = request(file, { guestAddress: 2n * PAGE, sizeBytes: 2n * PAGE });
   memory.add(first);
@@ -210,7 +210,7 @@ Deno.test("PortMemory.add refuses a region that overlaps another, or is there al
 
 Deno.test("PortMemory of several queue pairs may hear of a region once for each (F58, F59)", () => {
   using files = new Files();
-  const memory = new PortMemory(2);
+  using memory = new PortMemory(2);
   const file = files.create(2n * PAGE);
   using again = file.duplicate();
   const region = request(file);
@@ -233,7 +233,7 @@ Deno.test("PortMemory of several queue pairs may hear of a region once for each 
 
 Deno.test("PortMemory remembers no more removed regions than there are slots (F59)", () => {
   using files = new Files();
-  const memory = new PortMemory(2);
+  using memory = new PortMemory(2);
   const file = files.create(PAGE);
   const slot = (i: number) => request(file, { guestAddress: BigInt(i) * PAGE });
   for (let i = 0; i <= MAX_MEMORY_SLOTS; i++) {
@@ -247,7 +247,7 @@ Deno.test("PortMemory remembers no more removed regions than there are slots (F5
 
 Deno.test("PortMemory.add refuses one region more than there are slots (F58)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const file = files.create(PAGE);
   const slot = (i: number) => request(file, { guestAddress: BigInt(i) * PAGE });
   for (let i = 0; i < MAX_MEMORY_SLOTS; i++) memory.add(slot(i));
@@ -263,7 +263,7 @@ Deno.test("PortMemory.add refuses one region more than there are slots (F58)", (
 
 Deno.test("PortMemory.add refuses what does not fit into 16 GiB together and keeps the rest (F55)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const file = files.create(15n * GIB);
   memory.add(request(file));
   memory.add(request(file, { guestAddress: GIB, sizeBytes: 15n * GIB }));
@@ -278,7 +278,7 @@ Deno.test("PortMemory.add refuses what does not fit into 16 GiB together and kee
 
 Deno.test("PortMemory.remove leaves zeros in the region's place and the others where they are (F59)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const [one, two] = requests(files.create(PAGE), files.create(PAGE));
   for (const region of [one!, two!]) memory.add(region);
   const [first, second] = places(memory);
@@ -293,7 +293,7 @@ Deno.test("PortMemory.remove leaves zeros in the region's place and the others w
 
 Deno.test("PortMemory.remove refuses a region unless both addresses and the size are its own (F59)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const region = request(files.create(2n * PAGE), { guestAddress: GIB });
   throws(() => memory.remove(region), { name: "RequestRefused", message: /no such memory region/ });
   memory.add(region);
@@ -314,7 +314,7 @@ Deno.test("PortMemory.remove refuses a region unless both addresses and the size
 
 Deno.test("PortMemory.translate finds a range in one region, and none that leaves it (F60, F69)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const file = files.create(4n * PAGE);
   const [low, high] = [0x1000n, 0x3000n];
   memory.add(request(file, { frontendAddress: low, sizeBytes: 2n * PAGE }));
@@ -339,7 +339,7 @@ Deno.test("PortMemory.translate finds a range in one region, and none that leave
 
 Deno.test("PortMemory.read16 reads what the guest wrote, lowest byte first", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const file = files.create(PAGE);
   memory.map([request(file)]);
   libc().write(file.number, Uint8Array.of(0x34, 0x12), 2n);
@@ -349,7 +349,7 @@ Deno.test("PortMemory.read16 reads what the guest wrote, lowest byte first", () 
 
 Deno.test("PortMemory.setLog maps the log beside the regions and keeps it over other tables (Migration)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const [guest, other, log] = [files.create(PAGE), files.create(PAGE), files.create(2n * PAGE)];
   memory.map(requests(guest));
   memory.setLog({ fd: log, sizeBytes: PAGE, offsetBytes: PAGE });
@@ -366,7 +366,7 @@ Deno.test("PortMemory.setLog maps the log beside the regions and keeps it over o
 
 Deno.test("PortMemory.setLog puts a log in the place of the one before and unmaps that (Migration)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const guest = files.create(PAGE);
   const [one, two] = [files.create(PAGE), files.create(PAGE)];
   memory.map(requests(guest));
@@ -384,7 +384,7 @@ Deno.test("PortMemory.setLog puts a log in the place of the one before and unmap
 
 Deno.test("PortMemory.setLog refuses a log that does not reach the end of the memory (F92)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const guest = files.create(PAGE);
   const log = files.create(2n * PAGE);
   const end = PAGE * BYTES_PER_LOG_BYTE;
@@ -403,7 +403,7 @@ Deno.test("PortMemory.setLog refuses a log that does not reach the end of the me
 
 Deno.test("PortMemory.setLog takes any log while there is no memory (Migration)", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   memory.setLog({ fd: files.create(PAGE), sizeBytes: 1n, offsetBytes: 0n });
   strictEqual(byteAt(memory, memory.log!.localAddress), 1);
   memory.unmap();
@@ -413,7 +413,7 @@ Deno.test("PortMemory.setLog refuses what regions are refused for (F92)", () => 
   using files = new Files();
   using event = EventFd.create();
   using device = openFile("/dev/zero", "r+");
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const log = files.create(2n * PAGE);
   const parts = [
     { fd: log, sizeBytes: 0n, offsetBytes: 0n },
@@ -432,7 +432,7 @@ Deno.test("PortMemory.setLog refuses what regions are refused for (F92)", () => 
 
 Deno.test("PortMemory.unmap leaves zeros, no mapping, and room for the next guest", () => {
   using files = new Files();
-  const memory = new PortMemory();
+  using memory = new PortMemory();
   const [guest, log] = [files.create(PAGE), files.create(PAGE)];
   const before = [countMappings(Deno.pid, MEMFD), countDescriptors()];
   for (let round = 0; round < 3; round++) {
