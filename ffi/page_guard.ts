@@ -127,23 +127,26 @@ function install(): DataView {
   check(libc().mprotect(code, BigInt(PAGE_SIZE_BYTES), protection), "protect the SIGBUS handler");
   const table = view(code + BigInt(PAGE_SIZE_BYTES), tableBytes);
   HEAD.write(table, 0, {
-    ...{ previous: action().sa_sigaction, ranges: BigInt(MAX_RANGES) },
+    previous: currentHandler(),
+    ranges: BigInt(MAX_RANGES),
     defaultAction: new Uint8Array(),
   });
   const wanted = new Uint8Array(SIGACTION.size);
   SIGACTION.write(new DataView(wanted.buffer), 0, {
-    ...{ sa_sigaction: code, sa_mask: new Uint8Array(), sa_restorer: 0n },
+    sa_sigaction: code,
+    sa_mask: new Uint8Array(),
     sa_flags: SA_SIGINFO | SA_ONSTACK,
+    sa_restorer: 0n,
   });
   // SAFETY: the code keeps what a signal handler has to keep, and stays mapped for ever.
   check(libc().sigaction(SIGBUS, wanted, null), "handle SIGBUS");
   return table;
 }
 
-function action(): ReturnType<typeof SIGACTION.read> {
-  const old = new Uint8Array(SIGACTION.size);
-  check(libc().sigaction(SIGBUS, null, old), "ask who handles SIGBUS");
-  return SIGACTION.read(new DataView(old.buffer));
+function currentHandler(): bigint {
+  const action = new Uint8Array(SIGACTION.size);
+  check(libc().sigaction(SIGBUS, null, action), "ask who handles SIGBUS");
+  return SIGACTION.read(new DataView(action.buffer)).sa_sigaction;
 }
 
 function allocate(bytes: bigint): bigint {

@@ -9,7 +9,7 @@ import { OsError } from "../../ffi/errno.ts";
 import { EventFd } from "../../ffi/eventfd.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import type { ForeignDescriptors } from "../../ffi/foreign.ts";
-import { createMemfd, mapShared, memoryAddress } from "../../ffi/memory.ts";
+import { createMemfd, fixSize, mapShared, memoryAddress } from "../../ffi/memory.ts";
 import { connectUnix } from "../../ffi/unix_socket.ts";
 import { converse } from "../host/converse.ts";
 import { cannotConnect, cannotTalk } from "../probe/first_contact.ts";
@@ -50,6 +50,8 @@ export class Link implements Disposable {
   ) {
     using stack = new DisposableStack();
     using file = createMemfd("labswitch-bench", 2 * PORT_BYTES);
+    // A back-end that cut it off would end this process with it (SIGBUS).
+    fixSize(file);
     // SAFETY: both ports' parts lie in the memory, which its owner keeps.
     mapShared(memoryAddress(generator.memory) + BigInt(PORTS), BigInt(2 * PORT_BYTES), file, 0n);
     const places = generator.layOut(choice);

@@ -1,9 +1,9 @@
 /**
  * `labswitch run --supervise`: a process that only starts the switch and starts it again when it dies.
  *
- * What can kill a switch is little: a fault of ours, the kernel when memory is short, and a front-end
- * that shortens a memory file which cannot be sealed (SIGBUS). Guests whose QEMU reconnects get their
- * network back from the next switch.
+ * What can kill a switch is little: a fault of ours, the kernel when memory is short, and, where
+ * SIGBUS is not handled (ADR 19), a front-end that shortens a memory file which cannot be sealed. Guests
+ * whose QEMU reconnects get their network back from the next switch.
  *
  * | the switch ends | then |
  * | --- | --- |

@@ -1,6 +1,7 @@
 /**
  * The rules for memory that a front-end hands over, and the defence against a file that turns on us:
- * touching a page that its file no longer has, or cannot get, ends the process (SIGBUS).
+ * touching a page that its file no longer has, or cannot get, is a SIGBUS, which costs the port its
+ * connection, or the process its life (ADR 19).
  *
  * Runs on the main thread.
  *
@@ -81,14 +82,14 @@ export function checkFile(part: FilePart, what: string): void {
     );
   }
   if (!isWritable(fd)) refuse(what, "its file cannot be written");
-  // A mapping past the end of the file would kill the process on its first access (SIGBUS).
+  // The first access behind the end of the file would be a SIGBUS.
   if (offsetBytes + sizeBytes > fileInfo(fd).sizeBytes) refuse(what, "it ends behind its file");
 }
 
 /**
- * Makes sure that using what is mapped cannot end this process, because its file shrank or because no
- * page is left for it. A file that cannot shrink cannot take pages away from us; files outside memfd
- * cannot be sealed, which leaves their owner able to end this process.
+ * Makes sure that using what is mapped cannot fail because its file shrank or because no page is left
+ * for it. A file that cannot shrink cannot take pages away from us; files outside memfd cannot be
+ * sealed, so their owner still can.
  *
  * @param parts What is to be mapped; the descriptors stay the caller's, and open meanwhile.
  * @param isWanted Asked now and then whether to go on.

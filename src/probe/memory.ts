@@ -11,7 +11,13 @@
  * @module
  */
 import type { Fd } from "../../ffi/fd.ts";
-import { createGuestMemory, createMemfd, mapShared, memoryAddress } from "../../ffi/memory.ts";
+import {
+  createGuestMemory,
+  createMemfd,
+  fixSize,
+  mapShared,
+  memoryAddress,
+} from "../../ffi/memory.ts";
 import {
   MEMORY_REGION,
   MEMORY_TABLE_HEAD,
@@ -125,6 +131,8 @@ function region(
 ): Region & Disposable {
   const sizeBytes = pages * PAGE_BYTES;
   const fd = createMemfd("labswitch-probe", offsetBytes + sizeBytes);
+  // A back-end that cut it off would end this process with it (SIGBUS).
+  fixSize(fd);
   // SAFETY: the range lies within the memory, which is the caller's alone.
   mapShared(memoryAddress(memory) + BigInt(at), BigInt(sizeBytes), fd, BigInt(offsetBytes));
   return { at, sizeBytes, offsetBytes, fd, [Symbol.dispose]: () => fd.close() };

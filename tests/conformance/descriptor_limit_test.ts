@@ -60,7 +60,7 @@ testAtLimit(
 testAtLimit(
   "Switch survives a connection that finds no room, and accepts it later (F36, X16)",
   async (lab, fd) => {
-    const room = await fillRings(lab, fd, RINGS_OF_A);
+    const room = await roomForDescriptors(lab, fd);
     using first = await connectToFree(lab.port("a").socket);
     for (let index = 0; index < room; index++) {
       strictEqual(await first.ask(Request.SET_VRING_ERR, u64(index), [fd]), 0n);
@@ -73,6 +73,13 @@ testAtLimit(
     strictEqual(lab.output.match(/no room/g)?.length, 1);
   },
 );
+
+/** The most of several tries: in any of them the runtime's allocator may have a file of /proc open. */
+async function roomForDescriptors(lab: Labswitch, fd: Fd): Promise<number> {
+  let room = 0;
+  for (let i = 0; i < 5; i++) room = Math.max(room, await fillRings(lab, fd, RINGS_OF_A));
+  return room;
+}
 
 /** Gives port `a` one descriptor per ring until it is disconnected; returns how many were taken. */
 async function fillRings(lab: Labswitch, fd: Fd, rings: number): Promise<number> {

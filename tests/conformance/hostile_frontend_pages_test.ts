@@ -7,6 +7,7 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import type { Fd } from "../../ffi/fd.ts";
 import { libc } from "../../ffi/libc.ts";
+import { createMemfd } from "../../ffi/memory.ts";
 import {
   featureSet,
   HEADER_BYTES,
@@ -15,6 +16,8 @@ import {
   VIRTIO_F_VERSION_1,
 } from "../../src/virtio/features.ts";
 import { Request } from "../../src/vhost_user/numbers.ts";
+import { BareFrontend } from "../support/bare_frontend.ts";
+import { openFile } from "../support/descriptors.ts";
 import { eventually } from "../support/eventually.ts";
 import { BROADCAST, makeFrame, stationAddress } from "../support/frames.ts";
 import { countDescriptors, countMappings } from "../support/leaks.ts";
@@ -37,6 +40,18 @@ const MIB = 2 ** 20;
 /** FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE (linux/falloc.h). */
 const PUNCH_HOLE = 1 | 2;
 const FRAME_BYTES = 60;
+/** Bytes of a file that is cut off. */
+const CUT_OFF_BYTES = 64 * KIB;
+const GONE = "pages of the guest's memory are gone";
+
+/** Files whose owner can always cut them off. */
+const UNSEALABLE: readonly (readonly [string, () => Fd])[] = [
+  ["a tmpfs file", temporary],
+  [
+    "a memory file that allows no seal",
+    () => createMemfd("labswitch-hostile", CUT_OFF_BYTES, { sealable: false }),
+  ],
+];
 
 /** Both ways to hand memory over. */
 const WAYS = [
@@ -46,6 +61,22 @@ const WAYS = [
 
 async function punch(file: Fd, offset: bigint, length: bigint): Promise<void> {
   strictEqual(await libc().fallocate(file.number, PUNCH_HOLE, offset, length), 0);
+}
+
+/** Says what is missing where pages that are gone end the process. */
+function noHandler(): string | undefined {
+  return Deno.build.arch === "x86_64" ? undefined : "a handler of SIGBUS for this processor";
+}
+
+/** A file on a tmpfs, which has no name any more. */
+function temporary(): Fd {
+  const path = Deno.makeTempFileSync({ dir: "/dev/shm", prefix: "labswitch-test-" });
+  try {
+    Deno.truncateSync(path, CUT_OFF_BYTES);
+    return openFile(path, "r+");
+  } finally {
+    Deno.removeSync(path);
+  }
 }
 
 async function connect(lab: TestLab): Promise<RawClient> {
@@ -82,6 +113,47 @@ testAttack("Switch survives that all of a guest's memory becomes a hole (F46)", 
   const areBroken = () => lab.report("a").counters.ringFaults === 2 || null;
   await eventually("two quarantined rings", areBroken);
 });
+
+testAttack(
+  "Switch disconnects a front-end whose holes find no page on a full tmpfs (F46)",
+  async (lab) => {
+    await using tmpfs = await PrivateTmpfs.mount(64);
+    using file = tmpfs.createSparse("guest", CUT_OFF_BYTES);
+    using attacker = await BareFrontend.attach(lab.path("a"), file);
+    // A Worker that has not gone to sleep yet may take a page of the hole: then once more.
+    do await punch(file, 0n, BigInt(CUT_OFF_BYTES)); while (!await tmpfs.fill("other"));
+    attacker.kick();
+    strictEqual(await lab.endReason("a"), GONE);
+  },
+  { missing: () => noHandler() ?? noPrivateTmpfs() },
+);
+
+for (const [what, open] of UNSEALABLE) {
+  testAttack(
+    `Switch disconnects a front-end that cuts off ${what} in use (F45)`,
+    async (lab) => {
+      using file = open();
+      using attacker = await BareFrontend.attach(lab.path("a"), file);
+      strictEqual(libc().ftruncate(file.number, 0n), 0);
+      attacker.kick();
+      strictEqual(await lab.endReason("a"), GONE);
+    },
+    { missing: noHandler },
+  );
+}
+
+testAttack(
+  "Switch takes a frame for a port whose memory is cut off and disconnects that port (F45)",
+  async (lab) => {
+    using file = temporary();
+    using _attacker = await BareFrontend.attach(lab.path("a"), file);
+    strictEqual(libc().ftruncate(file.number, 0n), 0);
+    await using other = await TestGuest.attach(lab.path("b"));
+    other.send(makeFrame(BROADCAST, stationAddress(1), FRAME_BYTES));
+    strictEqual(await lab.endReason("a"), GONE);
+  },
+  { missing: noHandler },
+);
 
 for (const [way, request, payloadOf] of WAYS) {
   testAttack(

@@ -1,6 +1,5 @@
 /**
- * A front-end that shrinks its memory file in the very moment in which the switch looks at it. The
- * switch runs in a process of its own, because a mapping behind the end of a file ends the process.
+ * A front-end that shrinks its memory file in the very moment in which the switch looks at it.
  *
  * @module
  */

@@ -7,13 +7,10 @@
 import { deepStrictEqual, match, rejects, strictEqual } from "node:assert/strict";
 import { join } from "node:path";
 import { guestPorts } from "../../config/topology.ts";
-import { BareFrontend } from "../support/bare_frontend.ts";
-import { openFile } from "../support/descriptors.ts";
 import { eventually } from "../support/eventually.ts";
-import { exchange, exchangeFrames } from "../support/exchange.ts";
+import { exchange } from "../support/exchange.ts";
 import { Labswitch } from "../support/labswitch.ts";
-import { childrenOf, isAlive } from "../support/processes.ts";
-import { TestGuest } from "../support/test_guest.ts";
+import { isAlive } from "../support/processes.ts";
 
 const TOPOLOGY = `version: 1
 ports:
@@ -21,9 +18,6 @@ ports:
   vm2: { type: vhost-user, socket: vm2.sock }
   vm3: { type: vhost-user, socket: vm3.sock }
 `;
-/** A file system in memory whose files cannot be sealed against shrinking. */
-const TMPFS = "/dev/shm";
-const MEMORY_BYTES = 65536;
 const DEATH = /supervisor {2}the switch died {2}(.*) after \d+\.\d s(.*); it starts again (.*)$/gm;
 
 /** A death as the supervisor reports it: cause, next start. */
@@ -149,36 +143,5 @@ testSupervised(
     await Deno.writeTextFile(file, TOPOLOGY);
     await lab.awaitReady(from);
     await exchange(lab.port("vm1").socket, lab.port("vm2").socket);
-  },
-);
-
-testSupervised(
-  "Switch that a front-end kills by shortening its memory comes back for all others (F45)",
-  async (lab, folder) => {
-    const path = await Deno.makeTempFile({ dir: TMPFS, prefix: "labswitch-test-" });
-    try {
-      using file = openFile(path, "r+");
-      await Deno.truncate(path, MEMORY_BYTES);
-      const { socket: vm1 } = lab.port("vm1");
-      const { socket: vm2 } = lab.port("vm2");
-      const from = lab.output.length;
-      {
-        using stack = new DisposableStack();
-        const one = await TestGuest.attach(vm1);
-        stack.defer(() => one.vanish());
-        const two = await TestGuest.attach(vm2);
-        stack.defer(() => two.vanish());
-        await exchangeFrames(one, two);
-        using attacker = await BareFrontend.attach(lab.port("vm3").socket, file);
-        await Deno.truncate(path, 0);
-        attacker.kick();
-        await lab.awaitReady(from);
-      }
-      deepStrictEqual(deaths(lab), [["SIGBUS", "at once"]]);
-      await exchange(vm1, vm2);
-      strictEqual(childrenOf(lab.pid).length, 1, folder);
-    } finally {
-      await Deno.remove(path);
-    }
   },
 );

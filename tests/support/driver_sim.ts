@@ -177,5 +177,6 @@ export class DriverSim implements Disposable {
   /** Stops. */
   [Symbol.dispose](): void {
     this.#device.stop();
+    this.#memory[Symbol.dispose]();
   }
 }

@@ -143,5 +143,6 @@ export class JoinedSim implements Disposable {
   /** Stops both. */
   [Symbol.dispose](): void {
     this.#device.stop();
+    this.memory[Symbol.dispose]();
   }
 }

@@ -81,6 +81,17 @@ export class PrivateTmpfs implements AsyncDisposable {
     await Deno.writeFile(this.#path(name), new Uint8Array(sizeBytes));
   }
 
+  /** Makes a file that takes every byte away from the others; returns whether they had none. */
+  async fill(name: string): Promise<boolean> {
+    try {
+      await this.occupy(name, this.sizeBytes);
+      return true;
+    } catch (error) {
+      if ((error as { readonly code?: string }).code !== "ENOSPC") throw error;
+      return false;
+    }
+  }
+
   /** Removes a file. */
   async remove(name: string): Promise<void> {
     await Deno.remove(this.#path(name));

@@ -1,4 +1,5 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, seals } from "../../../ffi/memory.ts";
 import { ETHERNET } from "../../../src/ethernet/frame.ts";
 import { type Shape, slotAt, writeFrame } from "../../../src/probe/frames.ts";
 import {
@@ -29,6 +30,13 @@ Deno.test("ProbeMemory describes regions that are adjacent in guest addresses", 
   ok(first!.userspace_addr !== first!.guest_phys_addr);
   ok(second!.mmap_offset > 0n);
   strictEqual(memory.table(1).length, MEMORY_TABLE_HEAD.size + MEMORY_REGION.size);
+});
+
+Deno.test("ProbeMemory hands out files that nobody can cut off", () => {
+  using memory = new ProbeMemory();
+  for (const file of memory.files) {
+    strictEqual(seals(file), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+  }
 });
 
 Deno.test("ProbeMemory has room for all buffers of both rings in its first region", () => {
