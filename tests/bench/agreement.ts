@@ -1,43 +1,71 @@
 /**
- * `deno task bench:agreement`: do `labswitch bench` and DPDK's testpmd say the same about the same
- * switch? Both drive the closed loop through a switch of one core, interleaved, from the other core.
+ * `deno task bench:agreement`: do `labswitch bench` and DPDK's testpmd find the same rate in the same
+ * switch?
  *
- * Prints a line per pair and a table of medians at the end. Exits with 1 when a median ratio is
- * further from 1 than the tolerance.
+ * ```
+ *   switch (core 0)                            generators (core 1), in turn
+ *   bridge of t0 and t1  <== vhost-user ==>  testpmd, sends back what it receives
+ *   bridge of b0 and b1  <== vhost-user ==>  labswitch bench, closed loop
+ * ```
+ *
+ * Both are attached all the time, and each runs in every second window of time, in which the switch
+ * counts what arrives. A machine that is slower for some seconds is so for both.
+ *
+ * Prints a line per size with medians and quartiles. Exits with 1 when a median ratio is further from 1
+ * than the tolerance.
  *
  * @module
  */
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
+import { parseTopology } from "../../config/load.ts";
+import { keepThreadOn } from "../../ffi/affinity.ts";
 import { columns } from "../../src/cli/columns.ts";
 import { integerUpTo, sizes as parseSizes } from "../../src/cli/bench_options.ts";
+import { Switch } from "../../src/control/switch.ts";
 import { ConsoleProcess } from "../support/console_process.ts";
 import { type DpdkMemory, reserveDpdkMemory } from "../support/hugepages.ts";
-import { TESTPMD_MEMORY_MIB } from "../support/testpmd.ts";
-import { measureLoop } from "./loop.ts";
-import { spreadOf } from "./report.ts";
-import { GENERATOR_CORE, SYSTEMS } from "./systems.ts";
+import { Testpmd, TESTPMD_MEMORY_MIB } from "../support/testpmd.ts";
+import { GENERATOR_CORE, SWITCH_CORE } from "./systems.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../mod.ts", import.meta.url));
-/** What a run takes besides its seconds: start, warm-up, end. */
-const EXTRA_MS = 30_000;
+const QUEUE_SIZE = 256;
+/** As many bursts of 32 fill both rings. */
+const FIRST_BURSTS = QUEUE_SIZE / 32;
+/** How long both run at first: caches are warm, and testpmd's pool of buffers is no longer in order. */
+const WARM_UP_MS = 5000;
+/** How long a generator runs before its window begins. */
+const SETTLE_MS = 20;
+const WINDOW_MS = 150;
+/** Longer than all windows. */
+const BENCH_SECONDS = 3600;
 
 interface Options {
-  readonly rounds: number;
-  readonly seconds: number;
+  readonly windows: number;
   readonly sizes: readonly number[];
-  readonly system: string;
   readonly packed: boolean;
   readonly normalPages: boolean;
   readonly tolerance: number;
 }
 
-/** Million frames per second as both say. */
-interface Pair {
+/** A program that is attached to a bridge of the switch. */
+interface Generator {
+  readonly pid: number;
+  /** Names of its ports. */
+  readonly ports: readonly [string, string];
+}
+
+/** Lower quartile, median, upper quartile. */
+type Quartiles = readonly [number, number, number];
+
+/** What was found for a size: million frames per second, and bench divided by testpmd. */
+interface Row {
   readonly frameBytes: number;
-  readonly bench: number;
-  readonly testpmd: number;
+  readonly testpmd: Quartiles;
+  readonly bench: Quartiles;
+  readonly ratio: Quartiles;
 }
 
 if (import.meta.main) Deno.exit(await main());
@@ -45,102 +73,147 @@ if (import.meta.main) Deno.exit(await main());
 async function main(): Promise<number> {
   const options = new Command("bench:agreement")
     .description("labswitch bench beside testpmd on the same switch")
-    .option("--rounds <count>", "how often everything is measured", integerUpTo(1000), 5)
-    .option("--seconds <count>", "length of one measurement", integerUpTo(3600), 2)
+    .option("--windows <count>", "how often each is measured, 150 ms", integerUpTo(10_000), 100)
     .option("--sizes <bytes,...>", "frame sizes", parseSizes, [64, 512, 1514])
-    .option("--system <name>", "labswitch or io (testpmd's forwarder)", "labswitch")
     .option("--packed", "packed rings", false)
     .option("--normal-pages", "testpmd without huge pages; labswitch bench never has any", false)
     .option("--tolerance <share>", "how far from 1 a ratio may be", Number, 0.15)
     .parse(Deno.args, { from: "user" }).opts<Options>();
+  keepThreadOn([SWITCH_CORE]);
   using memory = options.normalPages
     ? { kind: "normal-pages", [Symbol.dispose]() {} } satisfies DpdkMemory
-    : reserveDpdkMemory(2 * TESTPMD_MEMORY_MIB);
+    : reserveDpdkMemory(TESTPMD_MEMORY_MIB);
   if (memory.reason !== undefined) console.log(`normal pages: ${memory.reason}`);
-  const pairs: Pair[] = [];
-  for (let round = 1; round <= options.rounds; round++) {
-    for (const frameBytes of options.sizes) {
-      const isTestpmdFirst = round % 2 === 0;
-      const first = isTestpmdFirst ? await testpmd(options, frameBytes, memory) : null;
-      const bench = await labswitchBench(options, frameBytes, memory);
-      const pair = {
-        frameBytes,
-        bench,
-        testpmd: first ?? await testpmd(options, frameBytes, memory),
-      };
-      console.log(
-        `round ${round}/${options.rounds}  ${frameBytes} B  bench ${pair.bench.toFixed(2)}  ` +
-          `testpmd ${pair.testpmd.toFixed(2)} Mpps  ratio ${ratio(pair).toFixed(2)}`,
-      );
-      pairs.push(pair);
-    }
+  const rows: Row[] = [];
+  for (const frameBytes of options.sizes) {
+    rows.push(await measure(options, frameBytes, memory));
+    console.log(`${frameBytes} B: bench / testpmd ${shown(rows.at(-1)!.ratio)}`);
   }
-  return summarise(options, pairs);
-}
-
-function summarise({ sizes, tolerance }: Options, pairs: readonly Pair[]): number {
-  const rows = sizes.map((size) => {
-    const own = pairs.filter(({ frameBytes }) => frameBytes === size);
-    const spreads = [
-      own.map(({ bench }) => bench),
-      own.map(({ testpmd }) => testpmd),
-      own.map(ratio),
-    ]
-      .map((values) => spreadOf(values));
-    return { size, spreads, ratio: spreads[2]!.median };
+  const cells = rows.map(({ frameBytes, testpmd, bench, ratio }) => {
+    return [`${frameBytes} B`, ...[bench, testpmd, ratio].map(shown)];
   });
-  const cells = rows.map(({ size, spreads }) => [
-    `${size} B`,
-    ...spreads.map(({ median, min, max }) =>
-      `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`
-    ),
-  ]);
   const heading = ["FRAME", "BENCH MPPS", "TESTPMD MPPS", "BENCH / TESTPMD"];
   console.log(`\n${columns([heading, ...cells]).join("\n")}`);
-  return rows.every(({ ratio }) => Math.abs(ratio - 1) <= tolerance) ? 0 : 1;
+  return rows.every(({ ratio }) => Math.abs(ratio[1] - 1) <= options.tolerance) ? 0 : 1;
 }
 
-function ratio({ bench, testpmd }: Pair): number {
-  return bench / testpmd;
-}
-
-async function testpmd(
-  { system, seconds, packed }: Options,
-  frameBytes: number,
-  memory: DpdkMemory,
-): Promise<number> {
-  const options = { system: systemOf(system), segmentSizes: [frameBytes], seconds, memory };
-  const { mpps } = await measureLoop({ ...options, ring: { packed } });
-  return mpps;
-}
-
-async function labswitchBench(
-  { system, seconds, packed }: Options,
-  frameBytes: number,
-  memory: DpdkMemory,
-): Promise<number> {
+async function measure(options: Options, frameBytes: number, memory: DpdkMemory): Promise<Row> {
+  await using stack = new AsyncDisposableStack();
   const folder = await Deno.makeTempDir({ prefix: "labswitch-agreement-" });
-  try {
-    const sockets = [join(folder, "port0.sock"), join(folder, "port1.sock")] as const;
-    await using _running = await systemOf(system).start({ folder, sockets, queues: 1, memory });
-    await using bench = new ConsoleProcess(Deno.execPath(), [
-      ...["run", "--allow-all", PROGRAM, "bench", ...sockets, "--json", "--rounds", "1"],
-      ...["--sizes", `${frameBytes}`, "--seconds", `${seconds}`],
+  stack.defer(() => Deno.remove(folder, { recursive: true }));
+  const lab = new Switch(topologyIn(folder), {
+    onPortEvent: () => {},
+    onWorkerEvent: () => {},
+    onFailure: (error) => {
+      throw error;
+    },
+  });
+  stack.defer(() => lab.close());
+  await lab.open();
+  const testpmd = await startTestpmd(stack, folder, options, frameBytes, memory);
+  const bench = startBench(stack, folder, options, frameBytes);
+  await delay(WARM_UP_MS);
+  const rates = await inTurn(lab, [testpmd, bench], options.windows);
+  return {
+    frameBytes,
+    testpmd: quartilesOf(rates.map(([of]) => of)),
+    bench: quartilesOf(rates.map(([, of]) => of)),
+    ratio: quartilesOf(rates.map(([testpmd, bench]) => bench / testpmd)),
+  };
+}
+
+function topologyIn(folder: string): ReturnType<typeof parseTopology> {
+  const ports = ["t0", "t1", "b0", "b1"].map((name) =>
+    `  ${name}: { type: vhost-user, socket: ${name}.sock, bridge: ${name[0]} }`
+  );
+  const lines = ["version: 1", "bridges: { t: {}, b: {} }", "ports:", ...ports, ""];
+  return parseTopology(lines.join("\n"), join(folder, "agreement.yaml"));
+}
+
+async function startTestpmd(
+  stack: AsyncDisposableStack,
+  folder: string,
+  { packed }: Options,
+  frameBytes: number,
+  memory: DpdkMemory,
+): Promise<Generator> {
+  const testpmd = stack.use(
+    await Testpmd.startGenerator({
+      sockets: [join(folder, "t0.sock"), join(folder, "t1.sock")],
+      ...{ listening: false, queues: 1, segmentSizes: [frameBytes], memory, core: GENERATOR_CORE },
+      ring: { queueSize: QUEUE_SIZE, packed },
+    }),
+  );
+  await testpmd.command(`start tx_first ${FIRST_BURSTS}`);
+  return { pid: testpmd.pid, ports: ["t0", "t1"] };
+}
+
+function startBench(
+  stack: AsyncDisposableStack,
+  folder: string,
+  { packed }: Options,
+  frameBytes: number,
+): Generator {
+  const bench = stack.use(
+    new ConsoleProcess(Deno.execPath(), [
+      ...["run", "--allow-all", PROGRAM, "bench", join(folder, "b0.sock"), join(folder, "b1.sock")],
+      ...["--json", "--rounds", "1", "--sizes", `${frameBytes}`, "--seconds", `${BENCH_SECONDS}`],
       ...packed ? ["--packed"] : [],
-    ], { core: GENERATOR_CORE });
-    const code = await bench.awaitEnd(seconds * 1000 + EXTRA_MS);
-    // What is wrong is said in a line of its own; a lossy loop has a result all the same.
-    if (!bench.output.startsWith("{")) throw new Error(`Cannot measure: ${bench.output}`);
-    const { sizes, isClean } = JSON.parse(bench.output);
-    if (code !== 0) console.log(`exit code ${code}; clean: ${isClean}`);
-    return sizes[0].median.mpps;
+    ], { core: GENERATOR_CORE }),
+  );
+  return { pid: bench.pid, ports: ["b0", "b1"] };
+}
+
+/** Lets each run in turn; returns million frames per second of each pair of windows. */
+async function inTurn(
+  lab: Switch,
+  generators: readonly [Generator, Generator],
+  windows: number,
+): Promise<[number, number][]> {
+  const signal = (signal: Deno.Signal) => {
+    for (const { pid } of generators) Deno.kill(pid, signal);
+  };
+  signal("SIGSTOP");
+  try {
+    const rates: [number, number][] = [];
+    for (let i = 0; i < windows; i++) {
+      const pair: [number, number] = [0, 0];
+      // Neither is always the first.
+      for (const which of i % 2 === 0 ? [0, 1] as const : [1, 0] as const) {
+        pair[which] = await windowOf(lab, generators[which]);
+      }
+      rates.push(pair);
+    }
+    return rates;
   } finally {
-    await Deno.remove(folder, { recursive: true });
+    signal("SIGCONT");
   }
 }
 
-function systemOf(name: string): typeof SYSTEMS[number] {
-  const system = SYSTEMS.find((candidate) => candidate.name === name);
-  if (system !== undefined && !system.generatorListens) return system;
-  throw new RangeError(`Cannot measure "${name}": want labswitch or io`);
+async function windowOf(lab: Switch, { pid, ports }: Generator): Promise<number> {
+  Deno.kill(pid, "SIGCONT");
+  await delay(SETTLE_MS);
+  const [from, before] = [performance.now(), framesOf(lab, ports)];
+  await delay(WINDOW_MS);
+  const [to, after] = [performance.now(), framesOf(lab, ports)];
+  Deno.kill(pid, "SIGSTOP");
+  if (after === before) {
+    throw new Error(`Cannot measure: no frame passes ports ${ports.join(", ")}`);
+  }
+  return (after - before) / (to - from) / 1000;
+}
+
+function framesOf(lab: Switch, ports: readonly string[]): number {
+  return lab.report().filter(({ name }) => ports.includes(name))
+    .reduce((sum, { counters }) => sum + counters.receivedFrames, 0);
+}
+
+function quartilesOf(values: readonly number[]): Quartiles {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))]!;
+  return [at(0.25), at(0.5), at(0.75)];
+}
+
+function shown([lower, median, upper]: Quartiles): string {
+  return `${median.toFixed(2)} (${lower.toFixed(2)}–${upper.toFixed(2)})`;
 }

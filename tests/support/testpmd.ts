@@ -334,6 +334,11 @@ export class Testpmd implements AsyncDisposable {
     return `labswitch-${Deno.pid}-${Testpmd.#started++}`;
   }
 
+  /** Its process number. */
+  get pid(): number {
+    return this.#console.pid;
+  }
+
   /**
    * Gives a command and waits for the next prompt.
    *

@@ -8,16 +8,15 @@
  */
 import {
   BUFFER_BYTES,
-  BUFFER_STRIDE,
   BURST,
   RING_AVAIL,
-  RING_BUFFERS,
   RING_DESC,
   RING_NEXT_AVAIL,
   RING_NEXT_USED,
   RING_USED,
   SETUP_RING_SIZE,
 } from "../memory_layout.ts";
+import { bufferAddress } from "./records.ts";
 
 /** VIRTQ_DESC_F_WRITE (VIRTIO 1.2, 2.7.5). */
 const DESC_F_WRITE: u16 = 2;
@@ -78,7 +77,7 @@ export function usedLength(at: u32): u32 {
 /** Writes the descriptor of a buffer at a position, all but its flags. */
 export function put(r: u32, position: u32, buffer: u32, length: u32): void {
   const at = slotAt(r, position);
-  store<u64>(at, load<u32>(r + RING_BUFFERS) + buffer * BUFFER_STRIDE);
+  store<u64>(at, bufferAddress(r, buffer));
   store<u32>(at + DESC_LENGTH, length);
   store<u16>(at + DESC_ID, <u16> buffer);
 }

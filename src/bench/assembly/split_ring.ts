@@ -9,15 +9,14 @@
  */
 import {
   BUFFER_BYTES,
-  BUFFER_STRIDE,
   RING_AVAIL,
-  RING_BUFFERS,
   RING_DESC,
   RING_NEXT_AVAIL,
   RING_NEXT_USED,
   RING_USED,
   SETUP_RING_SIZE,
 } from "../memory_layout.ts";
+import { bufferAddress } from "./records.ts";
 
 /** VIRTQ_DESC_F_WRITE (VIRTIO 1.2, 2.7.5). */
 const DESC_F_WRITE: u16 = 2;
@@ -74,7 +73,7 @@ export function usedLength(at: u32): u32 {
  */
 export function describe(r: u32, buffer: u32, length: u32, isReceive: bool): void {
   const at = load<u32>(r + RING_DESC) + (buffer << DESC_SHIFT);
-  store<u64>(at, load<u32>(r + RING_BUFFERS) + buffer * BUFFER_STRIDE);
+  store<u64>(at, bufferAddress(r, buffer));
   store<u32>(at + 8, length);
   store<u16>(at + 12, isReceive ? DESC_F_WRITE : 0);
 }

@@ -5,12 +5,10 @@
  */
 import {
   BUFFER_BYTES,
-  BUFFER_STRIDE,
   BURST,
   DIRECTION_SENT,
   DIRECTION_START_NS,
   HEADER_BYTES,
-  RING_BUFFERS,
   RING_NEXT_AVAIL,
   RING_NEXT_USED,
   RING_SEEN,
@@ -22,7 +20,7 @@ import {
 } from "../memory_layout.ts";
 import { judge, kindOfRun, stamp } from "./frames.ts";
 import * as packed from "./packed_ring.ts";
-import { directionAt, receiveRing, transmitRing } from "./records.ts";
+import { bufferAddress, directionAt, receiveRing, transmitRing } from "./records.ts";
 import * as split from "./split_ring.ts";
 
 /** Notes how many frames wait at a port; returns that. */
@@ -47,7 +45,6 @@ export function receive(port: u32, now: f64): bool {
   const size = load<u32>(SETUP_RING_SIZE);
   if (seen > size) return breakRules();
   const isPacked = load<u32>(SETUP_PACKED) !== 0;
-  const buffers = load<u32>(r + RING_BUFFERS);
   const first = load<u32>(r + RING_NEXT_USED);
   const amount = min<u32>(seen, BURST);
   const direction = 1 - port;
@@ -58,7 +55,7 @@ export function receive(port: u32, now: f64): bool {
     const buffer = isPacked ? packed.usedBuffer(at) : split.usedBuffer(at);
     const length = isPacked ? packed.usedLength(at) : split.usedLength(at);
     if (buffer >= size || length > <u32> BUFFER_BYTES) return breakRules();
-    judge(buffers + buffer * BUFFER_STRIDE, length, direction, d, kind, now);
+    judge(bufferAddress(r, buffer), length, direction, d, kind, now);
     if (isPacked) packed.put(r, first + i, buffer, BUFFER_BYTES);
     else {
       split.put(r, first + i, buffer);
@@ -83,7 +80,6 @@ export function send(port: u32, wanted: u32, interval: f64): bool {
   const amount = min<u32>(wanted, room(port, wanted));
   if (amount === 0) return false;
   const isPacked = load<u32>(SETUP_PACKED) !== 0;
-  const buffers = load<u32>(r + RING_BUFFERS);
   const length: u32 = HEADER_BYTES + load<u32>(SETUP_FRAME_BYTES);
   const first = load<u32>(r + RING_NEXT_AVAIL);
   const d = directionAt(port);
@@ -92,7 +88,7 @@ export function send(port: u32, wanted: u32, interval: f64): bool {
   for (let i: u32 = 0; i < amount; i++) {
     const buffer = isPacked ? packed.bufferAt(r, first + i) : split.bufferAt(r, first + i);
     const due = interval === 0 ? 0 : start + <f64> (sent + i) * interval;
-    stamp(buffers + buffer * BUFFER_STRIDE, port, d, due);
+    stamp(bufferAddress(r, buffer), port, d, due);
     if (isPacked) packed.put(r, first + i, buffer, length);
     else split.describe(r, buffer, length, false);
   }
