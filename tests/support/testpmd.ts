@@ -29,6 +29,8 @@ const COMMAND_TIMEOUT_MS = 10_000;
 const QUIT_TIMEOUT_MS = 5_000;
 
 const PROMPT = "testpmd> ";
+/** What happens to a port, such as "link state change". */
+const EVENT = /\nPort \d+: [\w ]+ event\n/g;
 
 /** DPDK's `RTE_ETH_TX_OFFLOAD_MULTI_SEGS`: frames may be chains of buffers. Source: rte_ethdev.h. */
 const TX_OFFLOAD_MULTI_SEGS = 1 << 15;
@@ -113,6 +115,19 @@ export interface PortStats {
   readonly txFrames: number;
   /** Bytes transmitted. */
   readonly txBytes: number;
+}
+
+/**
+ * Finds what was printed before the next prompt. Another thread of testpmd prints events, in the middle
+ * of the prompt as well, which the first one writes character by character; they are left out.
+ *
+ * @param output What testpmd has printed since its last prompt.
+ * @returns The answer; undefined while there is no prompt.
+ */
+export function answerIn(output: string): string | undefined {
+  const text = output.replaceAll(EVENT, "");
+  const end = text.indexOf(PROMPT);
+  return end < 0 ? undefined : text.slice(0, end);
 }
 
 /**
@@ -321,8 +336,7 @@ export class Testpmd implements AsyncDisposable {
       ...{ core, env, lineBuffered: true, errorsApart: true },
     });
     try {
-      const prompted = (output: string) => output.includes(PROMPT) || undefined;
-      await console.awaitOutput("the prompt", prompted, START_TIMEOUT_MS);
+      await console.awaitOutput("the prompt", answerIn, START_TIMEOUT_MS);
       return new Testpmd(console);
     } catch (error) {
       await console.stop();
@@ -351,10 +365,7 @@ export class Testpmd implements AsyncDisposable {
     await this.#console.writeLine(command);
     return await this.#console.awaitOutput(
       `the answer to "${command}"`,
-      (output) => {
-        const end = output.indexOf(PROMPT, start);
-        return end < 0 ? undefined : output.slice(start, end);
-      },
+      (output) => answerIn(output.slice(start)),
       COMMAND_TIMEOUT_MS,
     );
   }

@@ -1,5 +1,6 @@
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import {
+  answerIn,
   echoArguments,
   forwarderArguments,
   generatorArguments,
@@ -165,4 +166,18 @@ Deno.test("echoArguments has one port that sends every frame back", () => {
   ok(args.includes("--vdev=net_vhost0,iface=/run/a,queues=2"));
   ok(args.includes("--forward-mode=io"));
   ok(args.includes("--port-topology=loop"));
+});
+
+Deno.test("answerIn finds the answer before the prompt, and none without one", () => {
+  strictEqual(answerIn("show\n1 2 3\ntestpmd> "), "show\n1 2 3\n");
+  strictEqual(answerIn("show\n1 2 3\ntestpm"), undefined);
+});
+
+Deno.test("answerIn finds a prompt into which another thread has printed events", () => {
+  const [zero, one] = [0, 1].map((port) => `\nPort ${port}: link state change event\n`);
+  strictEqual(answerIn(`1 2 3\nte${zero}stpmd> ${one}`), "1 2 3\n");
+  strictEqual(answerIn(`1 ${one}2 3\ntestpm${zero}${one}d> `), "1 2 3\n");
+  strictEqual(answerIn(`1 2 3\nte${zero}stpm`), undefined);
+  // One that is not complete yet hides the prompt until the rest is there.
+  strictEqual(answerIn("1 2 3\nte\nPort 0: link state"), undefined);
 });
