@@ -140,8 +140,8 @@ export function fileSystem(fd: Fd): FileSystem {
 }
 
 /**
- * Whether pages of a file may run out: a write to a mapping is a SIGBUS then. A memory
- * file has the machine's memory for its limit, other tmpfs and huge pages have less.
+ * Whether pages of a file may run out: a write to a mapping is a SIGBUS then. A memory file has the
+ * machine's memory for its limit, other tmpfs and huge pages have less.
  */
 export function canRunOut(fd: Fd): boolean {
   if (!isMemoryFile(fd)) return false;

@@ -17,6 +17,7 @@ import {
 } from "../../src/virtio/features.ts";
 import { Request } from "../../src/vhost_user/numbers.ts";
 import { BareFrontend } from "../support/bare_frontend.ts";
+import { noHandler } from "../support/bus_fault.ts";
 import { openFile } from "../support/descriptors.ts";
 import { eventually } from "../support/eventually.ts";
 import { BROADCAST, makeFrame, stationAddress } from "../support/frames.ts";
@@ -61,11 +62,6 @@ const WAYS = [
 
 async function punch(file: Fd, offset: bigint, length: bigint): Promise<void> {
   strictEqual(await libc().fallocate(file.number, PUNCH_HOLE, offset, length), 0);
-}
-
-/** Says what is missing where pages that are gone end the process. */
-function noHandler(): string | undefined {
-  return Deno.build.arch === "x86_64" ? undefined : "a handler of SIGBUS for this processor";
 }
 
 /** A file on a tmpfs, which has no name any more. */

@@ -18,6 +18,11 @@ export const FILE_AT = 4096;
 /** Bytes of the file, two pages. */
 export const FILE_BYTES = 2 * PAGE_SIZE_BYTES;
 
+/** Says what is missing where pages that are gone end the process; `undefined` when nothing is. */
+export function noHandler(): string | undefined {
+  return Deno.build.arch === "x86_64" ? undefined : "a handler of SIGBUS for this processor";
+}
+
 /** A memory with a file in it, all of whose bytes are 1. */
 export class CutOffMemory implements Disposable {
   /** The memory. */

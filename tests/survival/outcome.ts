@@ -25,7 +25,7 @@ export interface Total {
   readonly rows: number;
   /** Rows with a test that ran. */
   readonly tried: number;
-  /** Tried rows that survived without a limit. */
+  /** Tried rows that survived. */
   readonly survived: number;
   /** Rows that no test can act out. */
   readonly notApplicable: number;
@@ -56,9 +56,9 @@ export function outcomes(rows: readonly Row[], results: readonly TestResult[]): 
   });
 }
 
-/** Whether a row was tried, no test of it failed, and nothing is known that the tests do not show. */
-export function hasSurvived(row: RowOutcome): boolean {
-  return hasPassed(row) && row.limit === undefined;
+/** Whether a row was tried and no test of it failed. */
+export function hasSurvived({ tried, failed }: RowOutcome): boolean {
+  return tried > 0 && failed.length === 0;
 }
 
 /** Whether a row should have been tried and was not. */
@@ -68,7 +68,7 @@ export function isUntested({ tried, reason }: RowOutcome): boolean {
 
 /** Whether nothing is missing: each row that can be tried was tried, and no test failed. */
 export function isComplete(rows: readonly RowOutcome[]): boolean {
-  return rows.every((row) => hasPassed(row) || (row.tried === 0 && row.reason !== undefined));
+  return rows.every((row) => hasSurvived(row) || (row.tried === 0 && row.reason !== undefined));
 }
 
 /** Sums of the groups that have rows, and of all. */
@@ -105,8 +105,6 @@ export function summaryLines(rows: readonly RowOutcome[]): string[] {
     ...columns([heading, ...cells], NUMBERS),
     "",
     ...[...reasons].map(([why, of]) => `not applicable, ${why}: ${list(of)}`),
-    ...rows.filter(({ limit }) => limit !== undefined)
-      .map(({ id, limit }) => `survives in part: ${id}: ${limit}`),
     ...(missing.length === 0 ? [] : [`without a test: ${list(missing)}`]),
     ...untested.filter(({ skipped }) => skipped.length > 0)
       .map(({ id, skipped }) => `skipped: ${id}: ${skipped.join("; ")}`),
@@ -115,13 +113,9 @@ export function summaryLines(rows: readonly RowOutcome[]): string[] {
 }
 
 function verdict(row: RowOutcome): string {
-  if (hasPassed(row)) return row.limit === undefined ? "yes" : "in part";
+  if (hasSurvived(row)) return "yes";
   if (row.tried > 0) return "no";
   return row.reason === undefined ? "no test" : "not applicable";
-}
-
-function hasPassed({ tried, failed }: RowOutcome): boolean {
-  return tried > 0 && failed.length === 0;
 }
 
 function totalOf(group: string, rows: readonly RowOutcome[]): Total {

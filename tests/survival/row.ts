@@ -33,8 +33,6 @@ export interface Row {
   readonly answer: string;
   /** Why no test can act it out; absent when one can. */
   readonly reason?: string;
-  /** What the switch does not survive all the same, whatever the tests show; absent as a rule. */
-  readonly limit?: string;
 }
 
 /** The groups in the order of the table, each with its number of rows and what misbehaves. */
@@ -60,16 +58,14 @@ export type RowTuple = readonly [
   id: string,
   what: string,
   answer: string,
-  reason?: string | undefined,
-  limit?: string,
+  reason?: string,
 ];
 
 /** Rows from what the lists hold. */
 export function rowsOf(rows: readonly RowTuple[]): Row[] {
-  return rows.map(([id, what, answer, reason, limit]) => ({
+  return rows.map(([id, what, answer, reason]) => ({
     ...{ id, what, answer },
     ...(reason !== undefined && { reason }),
-    ...(limit !== undefined && { limit }),
   }));
 }
 

@@ -6,6 +6,7 @@ import { createMemfd, memoryAddress } from "../../../ffi/memory.ts";
 import { PortMemory } from "../../../src/control/port_memory.ts";
 import type { RegionRequest } from "../../../src/control/region_rules.ts";
 import { MAX_MEMORY_SLOTS } from "../../../src/vhost_user/numbers.ts";
+import { noHandler } from "../../support/bus_fault.ts";
 import { openFile } from "../../support/descriptors.ts";
 import { countDescriptors, countMappings } from "../../support/leaks.ts";
 import { createScarce, noEmptyPool } from "../../support/scarce_pages.ts";
@@ -428,6 +429,20 @@ Deno.test("PortMemory.setLog refuses what regions are refused for (F92)", () => 
     throws(() => memory.setLog(part), { name: "RequestRefused", message: /^the log: / });
   }
   strictEqual(memory.log, null);
+});
+
+testWith(noHandler, "PortMemory tells once that pages were taken, and not the next guest", () => {
+  using memory = new PortMemory();
+  for (const isAsked of [true, false]) {
+    using file = createMemfd(MEMFD, PAGE, { sealable: false });
+    memory.map([request(file)]);
+    libc().ftruncate(file.number, 0n);
+    strictEqual(byteAt(memory, firstOf(memory)), 0);
+    if (isAsked) deepStrictEqual([memory.wasTaken(), memory.wasTaken()], [true, false]);
+    memory.unmap();
+    strictEqual(memory.wasTaken(), false);
+  }
+  return Promise.resolve();
 });
 
 Deno.test("PortMemory.unmap leaves zeros, no mapping, and room for the next guest", () => {

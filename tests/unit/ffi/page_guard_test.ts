@@ -5,7 +5,7 @@
  */
 import { deepStrictEqual, strictEqual, throws } from "node:assert/strict";
 import { GuardedRange } from "../../../ffi/page_guard.ts";
-import { CutOffMemory, FILE_AT, FILE_BYTES } from "../../support/bus_fault.ts";
+import { CutOffMemory, FILE_AT, FILE_BYTES, noHandler } from "../../support/bus_fault.ts";
 import { testWith } from "../../support/test_with.ts";
 
 const url = (path: string) => new URL(`../../../${path}`, import.meta.url).href;
@@ -14,9 +14,6 @@ const IMPORTS = `
   import { GuardedRange as OtherRange } from "${url("ffi/page_guard.ts")}?another-thread";
   import { CutOffMemory, FILE_AT, FILE_BYTES } from "${url("tests/support/bus_fault.ts")}";
 `;
-
-const noHandler = () =>
-  Deno.build.arch === "x86_64" ? undefined : "a handler of SIGBUS for this processor";
 
 function guard({ memory }: CutOffMemory): GuardedRange {
   const range = GuardedRange.guard(memory, BigInt(FILE_AT))!;

@@ -52,17 +52,6 @@ Deno.test("hasSurvived and isUntested tell a row that failed from one that was n
   ]);
 });
 
-Deno.test("hasSurvived does not count a row with a limit, which is named and fails nothing", () => {
-  const limited = rowsOf([["F45", "a cut", "OK", undefined, "some files"]]);
-  const found = outcomes(limited, [passed("(F45)")]);
-  strictEqual(hasSurvived(found[0]!), false);
-  ok(isComplete(found));
-  ok(tableLines(found)[1]!.endsWith("1  in part"));
-  deepStrictEqual(Object.values(totals(found)[0]!), ["F front-ends", 1, 1, 0, 0, 0]);
-  match(summaryLines(found).join("\n"), /^survives in part: F45: some files$/m);
-  strictEqual(isComplete(outcomes(limited, [failed("(F45)")])), false);
-});
-
 Deno.test("totals sums each group that has rows, and all", () => {
   const sums = totals(outcomes(ROWS, [passed("(G01)"), failed("(G02)")]));
   deepStrictEqual(sums.map((total) => Object.values(total)), [
