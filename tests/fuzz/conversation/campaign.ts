@@ -49,6 +49,11 @@ const WAIT_MS = 1;
 const MS_PER_TURN = 10;
 /** Conversations that are reported with a finding, besides those in flight. */
 const RECENT = 200;
+/**
+ * V8 counts guest memory as its own (ADR 1), and a fuzzed port has soon had the largest guest there is.
+ * Under V8's usual limit the main thread would do little but collect garbage; this one is in MiB.
+ */
+const ROOMY_HEAP = { DENO_V8_FLAGS: "--max-old-space-size=262144" };
 const TALKATIVE_SWITCH = fileURLToPath(new URL("talkative_switch.ts", import.meta.url));
 // poll.h
 const POLLIN = 1;
@@ -146,7 +151,7 @@ export class Campaign implements AsyncDisposable {
     const log = new LogWatch([...names, "quiet0", "quiet1", "witness"]);
     const lab = stack.use(
       await Labswitch.start({
-        ...{ folder, topology: topology(names), keptOutput: KEPT_OUTPUT },
+        ...{ folder, topology: topology(names), keptOutput: KEPT_OUTPUT, env: ROOMY_HEAP },
         onOutput: (text) => log.feed(text),
         ...(isTalkative && { program: TALKATIVE_SWITCH }),
       }),
